@@ -1,0 +1,51 @@
+# The few commands a contributor needs; .ci/run runs the same ones.
+SHELL := /bin/bash
+VENV := .venv
+PY := $(VENV)/bin/python
+PACKAGES := $(shell sed -e 's/\#.*//' packages.txt)
+WORKERS ?= 4
+
+.PHONY: demo test test-kernels lint reformat bench packages clean
+
+$(VENV)/run: pyproject.toml
+	python3 -m venv $(VENV)
+	$(PY) -m pip install --quiet --upgrade 'pip>=25.1'
+	$(PY) -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/dev: $(VENV)/run
+	$(PY) -m pip install --quiet --group test --group lint
+	touch $@
+
+# Only where a package is missing, and only where we may install it.
+packages:
+	@missing=$$(for p in $(PACKAGES); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
+	if [ -n "$$missing" ]; then \
+	  if [ "$$(id -u)" = 0 ]; then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	  else echo "missing Debian packages, tests that need them will say so; install them with:"; echo "  sudo apt-get install" $$missing; fi; fi
+
+# The main job on a sample image that it makes itself.
+demo: $(VENV)/run
+	$(VENV)/bin/imgkit demo
+
+test: packages $(VENV)/dev
+	$(PY) -m pytest -n $(WORKERS) --dist loadgroup -m 'not kernels and not bench' $(ARGS)
+
+# NTFS and exFAT under Debian's kernel in qemu: slow, by hand; the result is written down in docs/kernels.md.
+test-kernels: packages $(VENV)/dev
+	$(PY) -m pytest -m kernels $(ARGS)
+
+lint: $(VENV)/dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+reformat: $(VENV)/dev
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+bench: packages $(VENV)/dev
+	$(PY) -m pytest -m bench -s tests/benchmarks $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

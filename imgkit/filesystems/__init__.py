@@ -1,0 +1,1 @@
+"""What a partition holds: identification by libblkid, and how each file system is mounted without being changed."""

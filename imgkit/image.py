@@ -1,0 +1,130 @@
+"""Image: the media as read-only bytes, whatever file or files it is stored in; Extent: a range of it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator, Mapping
+    from types import TracebackType
+
+    from imgkit.hashing import Digest
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Extent:
+    """A half-open byte range of the media: [offset, offset + length).
+
+    Attributes:
+        offset: First byte, from the start of the media.
+        length: Number of bytes; 0 is an empty extent.
+    """
+
+    offset: int
+    length: int
+
+    def __post_init__(self) -> None:
+        if self.offset < 0 or self.length < 0:
+            msg = f"an extent cannot start at {self.offset} with length {self.length}"
+            raise ValueError(msg)
+
+    @property
+    def end(self) -> int:
+        """The first byte after the extent."""
+        return self.offset + self.length
+
+    def contains(self, other: Extent) -> bool:
+        """Whether every byte of `other` lies in this extent."""
+        return self.offset <= other.offset and other.end <= self.end
+
+    def overlaps(self, other: Extent) -> bool:
+        """Whether at least one byte lies in both."""
+        return max(self.offset, other.offset) < min(self.end, other.end)
+
+    def clipped_to(self, size: int) -> Extent:
+        """The part of the extent below `size` bytes (empty at `size` where none is)."""
+        start = min(self.offset, size)
+        return Extent(start, min(self.end, size) - start)
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One file of a container.
+
+    Attributes:
+        path: Absolute path as opened.
+        size: Bytes of the file as it lies.
+        stat: os.stat_result of the open descriptor.
+    """
+
+    path: str
+    size: int
+    stat: os.stat_result = field(compare=False, repr=False)
+
+
+class Image(ABC):
+    """An opened container: read-only media bytes. A context manager; close() may be called more than once.
+
+    Attributes:
+        format: Container name: `raw`, `split-raw`, `block-device`.
+        path: The path that was opened, absolute.
+        size: Bytes of the media.
+        sector_size: Bytes, where the container or device states it; None where nothing does.
+        sector_size_source: In words, where sector_size comes from (`BLKSSZGET`), or None.
+        segments: The files, in order of the media.
+        stored_digests: Digests of the media that the container itself states.
+        metadata: Acquisition facts that the container states, as found, for `info`.
+    """
+
+    format: str
+    path: str
+    size: int
+    sector_size: int | None = None
+    sector_size_source: str | None = None
+    segments: tuple[Segment, ...] = ()
+    stored_digests: tuple[Digest, ...] = ()
+    metadata: Mapping[str, object] = {}
+
+    @abstractmethod
+    def read_into(self, offset: int, buffer: memoryview) -> int:
+        """Fill `buffer` with the media from `offset` on; return the number of bytes (less only at the media's end).
+
+        Safe from several threads at once.
+
+        Raises:
+            MediaReadError: Bytes could not be read, or a file is shorter than it was at open: never zeros instead.
+        """
+
+    @abstractmethod
+    def data_extents(self) -> Iterator[Extent]:
+        """Yield the extents that hold data, ascending; what lies between them reads as zeros and costs no storage."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close every file. Closing twice is allowed."""
+
+    def backing_fileno(self) -> int | None:
+        """The descriptor of the one plain file or device whose bytes are the media, or None (split, container)."""
+        return None
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Return exactly the media bytes [offset, offset + length), fewer only past the media's end.
+
+        Raises:
+            MediaReadError: As read_into.
+        """
+        length = max(0, min(length, self.size - offset))
+        buffer = bytearray(length)
+        done = self.read_into(offset, memoryview(buffer)) if length else 0
+        return bytes(buffer[:done])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,91 @@
+"""What every test shares: the session leaves the host's loop devices and mounts as it found them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parent.parent
+CORPUS = ROOT.parent / "shared" / "corpus"
+
+
+def bound_loop_devices() -> dict[str, str]:
+    """Device name -> backing file, of every bound loop device."""
+    found = {}
+    for path in Path("/sys/block").glob("loop*/loop/backing_file"):
+        try:
+            found[path.parts[3]] = path.read_text()
+        except OSError:
+            continue  # released while we looked
+    return found
+
+
+def mounted() -> set[str]:
+    """The mount points of this namespace."""
+    return {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def host_left_as_found() -> Iterator[None]:
+    """No loop device and no mount is left behind. Under xdist only the controller's view counts: see pytest_sessionfinish."""
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        yield
+        return
+    loops, mounts = bound_loop_devices(), mounted()
+    yield
+    assert bound_loop_devices() == loops
+    assert mounted() == mounts
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """The controller of a parallel run remembers the host's state before any worker starts."""
+    if not hasattr(session.config, "workerinput"):
+        session.config.stash[HOST] = (bound_loop_devices(), mounted())
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """After all workers are done: what is bound or mounted now and was not before fails the run."""
+    if HOST not in session.config.stash or not session.config.pluginmanager.hasplugin("dsession"):
+        return
+    loops, mounts = session.config.stash[HOST]
+    left = [
+        f"/dev/{name} ({file.strip()})" for name, file in bound_loop_devices().items() if name not in loops
+    ]
+    left += sorted(mounted() - mounts)
+    if left:
+        sys.stderr.write("\nleft behind by the tests: " + ", ".join(left) + "\n")
+        session.exitstatus = 1
+
+
+HOST = pytest.StashKey[tuple[dict[str, str], set[str]]]()
+
+
+def need(possible: bool, reason: str) -> None:
+    """Skip where the host cannot, but fail where CI is set: a live test that does not run shows nothing."""
+    if possible:
+        return
+    if os.environ.get("CI"):
+        pytest.fail(f"cannot run in CI: {reason}")
+    pytest.skip(reason)
+
+
+@pytest.fixture
+def live() -> None:
+    """Root and loop devices on a real kernel."""
+    need(os.geteuid() == 0, "needs root")
+    need(os.path.exists("/dev/loop-control"), "needs /dev/loop-control")
+
+
+@pytest.fixture(scope="session")
+def corpus() -> Path:
+    """The folder of images that others made, with independent ground truth."""
+    need(CORPUS.is_dir(), f"needs the corpus beside the checkout ({CORPUS})")
+    return CORPUS
