@@ -1,0 +1,268 @@
+"""What may import what inside imgkit: the table of docs/architecture.md, enforced on the syntax tree.
+
+Imports inside functions and under TYPE_CHECKING count: a type of a higher layer in a lower one is the same knot.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "imgkit"
+
+EVIDENCE = {
+    "errors", "linux", "blkid", "hashing", "image", "containers", "references", "partitions", "filesystems",
+    "expose", "attachment", "mounting", "custody", "reports",
+}  # fmt: skip
+
+# layer (a file or folder below imgkit/) -> the layers it may import; its own folder is judged by SIBLINGS.
+MAY_IMPORT: dict[str, set[str]] = {
+    "errors": set(),
+    "linux": set(),
+    "blkid": {"errors"},
+    "hashing": {"errors"},
+    "image": {"errors", "hashing"},
+    "containers": {"image", "hashing", "errors", "linux"},
+    "references": {"image", "hashing", "errors"},
+    "partitions": {"image", "blkid", "errors"},
+    "filesystems": {"image", "blkid", "errors"},
+    "expose": {"image", "errors", "linux"},
+    "attachment": {"image", "expose", "linux", "errors"},
+    "mounting": {"attachment", "filesystems", "linux", "errors"},
+    "custody": {"hashing", "errors", "linux"},
+    "reports": {"custody", "errors"},
+    "doctor": {"blkid", "filesystems", "linux", "errors"},
+    "selftest": EVIDENCE,
+    "examination": EVIDENCE,
+    "cli": {"examination", "custody", "reports", "doctor", "selftest", "errors", "api"},
+    "__main__": {"cli"},
+    "api": EVIDENCE | {"examination"},
+}
+
+# folder -> modules that its files may import from each other (the facts they share); __init__ ties all together.
+DATA_MODULES: dict[str, set[str]] = {
+    "containers": set(),
+    "references": {"reference"},
+    "partitions": {"table"},
+    "filesystems": set(),
+    "linux": set(),
+    "reports": set(),
+}
+# Folders whose modules build on each other: allowed, without a cycle.
+LAYERED = {"custody", "examination", "cli"}
+# The verifier shares nothing with the writer but the format: a fault of the writer must not hide in it.
+WRITERS = {"custody.append", "custody.log", "custody.session"}
+
+THIRD_PARTY: dict[str, tuple[str, ...]] = {
+    "typer": ("cli/",),
+    "click": ("cli/",),
+    "rich": ("cli/",),
+    "pytsk3": ("partitions/tsk.py",),
+    "blake3": ("hashing.py",),
+}
+STOCK_TOOLS = {"losetup", "mount", "umount", "blkid", "blockdev", "parted", "sfdisk", "mmls", "dmsetup"}
+STARTERS = {"run", "Popen", "call", "check_call", "check_output", "system", "popen", "posix_spawn"}
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """One imported module, as written at a line."""
+
+    path: str
+    line: int
+    module: str
+
+    def __str__(self) -> str:
+        return f"imgkit/{self.path}:{self.line} imports {self.module}"
+
+
+def sources() -> dict[str, ast.Module]:
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        found[path.relative_to(PACKAGE).as_posix()] = ast.parse(path.read_bytes(), str(path))
+    return found
+
+
+SOURCES = sources()
+
+
+def is_module(dotted: str) -> bool:
+    place = ROOT / dotted.replace(".", "/")
+    return place.with_suffix(".py").is_file() or (place / "__init__.py").is_file()
+
+
+def imports_of(path: str, tree: ast.Module) -> list[Import]:
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [Import(path, node.lineno, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"imgkit/{path}:{node.lineno}: relative import"
+            module = node.module or ""
+            for alias in node.names:
+                inner = f"{module}.{alias.name}"
+                if module == "imgkit" and alias.name == "__version__":
+                    continue  # a constant, of use to whoever writes it down
+                found.append(Import(path, node.lineno, inner if is_module(inner) else module))
+    return found
+
+
+IMPORTS = [found for path, tree in SOURCES.items() for found in imports_of(path, tree)]
+OWN = [found for found in IMPORTS if found.module.split(".")[0] == "imgkit"]
+
+
+def layer_of_path(path: str) -> str:
+    if path == "__init__.py":
+        return "api"
+    return path.split("/", maxsplit=1)[0].removesuffix(".py")
+
+
+def layer_of_module(module: str) -> str:
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else "api"
+
+
+def name_in_folder(path: str) -> str:
+    """`partitions/tsk.py` is `tsk`; `custody/verify/lines.py` is `verify.lines`; an `__init__` is its folder."""
+    inner = path.split("/", 1)[1].removesuffix(".py").replace("/", ".")
+    return inner.removesuffix("__init__").rstrip(".")
+
+
+def test_every_file_has_a_place_in_the_table() -> None:
+    unknown = {layer_of_path(path) for path in SOURCES} - set(MAY_IMPORT)
+    assert not unknown, f"not in docs/architecture.md, section Imports: {sorted(unknown)}"
+
+
+def test_layers() -> None:
+    wrong = []
+    for found in OWN:
+        here, there = layer_of_path(found.path), layer_of_module(found.module)
+        if here != there and there not in MAY_IMPORT[here]:
+            wrong.append(str(found))
+    assert not wrong, "\n".join(wrong)
+
+
+def test_siblings_share_only_their_data_module() -> None:
+    wrong = []
+    for found in OWN:
+        here, there = layer_of_path(found.path), layer_of_module(found.module)
+        if here != there or here not in DATA_MODULES:
+            continue
+        sibling = found.module.removeprefix(f"imgkit.{here}").lstrip(".")
+        if name_in_folder(found.path) and sibling not in DATA_MODULES[here]:
+            wrong.append(str(found))
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("folder", sorted(LAYERED))
+def test_no_cycle_inside(folder: str) -> None:
+    edges: dict[str, set[str]] = {}
+    for found in OWN:
+        if layer_of_path(found.path) == folder == layer_of_module(found.module):
+            target = found.module.removeprefix(f"imgkit.{folder}").lstrip(".")
+            edges.setdefault(name_in_folder(found.path), set()).add(target)
+    done: set[str] = set()
+
+    def visit(name: str, way: tuple[str, ...]) -> None:
+        assert name not in way, f"import cycle in {folder}: " + " -> ".join((*way, name))
+        if name not in done:
+            for target in edges.get(name, ()):
+                visit(target, (*way, name))
+            done.add(name)
+
+    for name in edges:
+        visit(name, ())
+
+
+def test_verifier_shares_nothing_with_the_writer() -> None:
+    wrong = [
+        str(found)
+        for found in OWN
+        if found.path.startswith("custody/verify") and found.module.removeprefix("imgkit.") in WRITERS
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_record_format_stands_alone() -> None:
+    wrong = [str(f) for f in OWN if f.path == "custody/record.py" and layer_of_module(f.module) == "custody"]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("library", sorted(THIRD_PARTY))
+def test_library_stays_in_its_adapter(library: str) -> None:
+    wrong = [
+        str(found)
+        for found in IMPORTS
+        if found.module.split(".")[0] == library and not found.path.startswith(THIRD_PARTY[library])
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_linux_is_standard_library_only() -> None:
+    known = sys.stdlib_module_names | {"imgkit"}
+    wrong = [str(f) for f in IMPORTS if f.path.startswith("linux/") and f.module.split(".")[0] not in known]
+    assert not wrong, "\n".join(wrong)
+
+
+def first_word(node: ast.expr) -> str:
+    """The program of an argv literal: `["losetup", …]`, `("mount", …)` or `"blkid -p"`; else an empty string."""
+    if isinstance(node, (ast.List, ast.Tuple)) and node.elts:
+        return first_word(node.elts[0])
+    if isinstance(node, ast.Constant) and isinstance(node.value, (str, bytes)) and node.value:
+        text = node.value.decode() if isinstance(node.value, bytes) else node.value
+        words = text.split()
+        return words[0].rsplit("/", 1)[-1] if words else ""
+    return ""
+
+
+def starts_stock_tool(node: ast.Call) -> bool:
+    called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+    if called not in STARTERS and not called.startswith(("exec", "spawn")):
+        return False
+    return any(first_word(argument) in STOCK_TOOLS for argument in node.args)
+
+
+def test_no_stock_tool_is_started() -> None:
+    wrong = [
+        f"imgkit/{path}:{node.lineno}"
+        for path, tree in SOURCES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and starts_stock_tool(node)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def catches_everything(node: ast.ExceptHandler) -> bool:
+    kinds = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
+    return any(kind is None or getattr(kind, "id", "") == "Exception" for kind in kinds)
+
+
+def test_nobody_catches_everything() -> None:
+    wrong = [
+        f"imgkit/{path}:{node.lineno}"
+        for path, tree in SOURCES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ExceptHandler) and catches_everything(node)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ('subprocess.run(["losetup", "-f"])', True),
+        ('os.system("mount -o ro x y")', True),
+        ('run(("/sbin/blkid", device))', True),
+        ('subprocess.run([sys.executable, "-m", "imgkit"])', False),
+        ('mount("/dev/loop0", "/mnt")', False),
+    ],
+)
+def test_the_check_for_stock_tools_sees_them(code: str, *, expected: bool) -> None:
+    call = ast.parse(code, mode="eval").body
+    assert isinstance(call, ast.Call)
+    assert starts_stock_tool(call) is expected
