@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
+import queue
 import re
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self
 
-from imgkit.errors import UsageError
+from imgkit.errors import MediaReadError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 
 class Hasher(Protocol):
@@ -123,3 +126,201 @@ class Digest:
 
     def __hash__(self) -> int:
         return hash((self.algorithm, self.value))
+
+
+class Source(Protocol):
+    """What the pass reads: an Image, or anything with its reading half."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the media."""
+
+    @property
+    def sector_size(self) -> int | None:
+        """Bytes of a sector, or None where nothing states it."""
+
+    def read_into(self, offset: int, buffer: memoryview) -> int:
+        """Fill the buffer from `offset` on; see Image.read_into."""
+
+    def forget(self, offset: int, length: int) -> None:
+        """These bytes will not be read again soon: the page cache need not keep them."""
+
+
+@dataclass(frozen=True, slots=True)
+class HashPass:
+    """What one read of a range gave.
+
+    Attributes:
+        digests: One for each algorithm asked for, in that order; empty where a byte could not be read.
+        zero_filled: The same with unreadable sectors taken as zeros; empty unless asked for and needed.
+        read_errors: (offset, length) of what could not be read, ascending, merged.
+        length: Bytes of the range.
+    """
+
+    digests: tuple[Digest, ...]
+    zero_filled: tuple[Digest, ...]
+    read_errors: tuple[tuple[int, int], ...]
+    length: int
+
+
+BUFFER = 4 << 20  # measured: BLAKE3 over two cores wants more than 1 MiB at a time (docs/performance.md)
+BUFFERS = 4
+_SECTOR = 512  # where the media states no sector size
+
+
+def hash_range(
+    source: Source,
+    offset: int,
+    length: int,
+    *,
+    algorithms: Sequence[str],
+    zero_fill: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> HashPass:
+    """Read [offset, offset + length) once and compute every digest in it; memory is bounded by BUFFER x BUFFERS.
+
+    A sector that cannot be read is noted and the run goes on: each bad sector is read at most twice, and no digest of
+    the range is returned.
+
+    Args:
+        source: The media.
+        offset: First byte.
+        length: Number of bytes.
+        algorithms: Keys of HASH_ALGORITHMS; each name once.
+        zero_fill: Also return the digests with unreadable sectors as zeros.
+        progress: Called from this thread with the number of bytes done so far.
+    """
+    forget = length > _half_of_memory()
+    with _Ring(algorithms) as ring:
+        errors: list[tuple[int, int]] = []
+        done = 0
+        while done < length:
+            slot = ring.free_slot()
+            want = min(BUFFER, length - done)
+            bad = _fill(source, offset + done, ring.buffers[slot][:want])
+            _merge(errors, bad)
+            ring.give(slot, want)
+            if forget:
+                source.forget(offset + done, want)
+            done += want
+            if progress is not None:
+                progress(done)
+        digests = ring.finish()
+    if errors:
+        return HashPass((), digests if zero_fill else (), tuple(errors), length)
+    return HashPass(digests, (), (), length)
+
+
+def _half_of_memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
+def _fill(source: Source, offset: int, buffer: memoryview) -> list[tuple[int, int]]:
+    """Fill the buffer; return what could not be read, zeroed in the buffer."""
+    try:
+        got = source.read_into(offset, buffer)
+    except MediaReadError as error:
+        return _fill_around(source, offset, buffer, error)
+    if got == len(buffer):
+        return []
+    # The caller never asks beyond the media's end: fewer bytes than asked for are bytes that are missing.
+    buffer[got:] = bytes(len(buffer) - got)
+    return [(offset + got, len(buffer) - got)]
+
+
+def _fill_around(
+    source: Source, offset: int, buffer: memoryview, error: MediaReadError
+) -> list[tuple[int, int]]:
+    """Second and last look at a buffer that failed: by the sector, or around the range that the container names."""
+    end = offset + len(buffer)
+    if (
+        error.errno is None
+    ):  # the image itself knows the range (a shrunk file, a bad chunk): nothing to narrow
+        start, stop = max(offset, error.offset), min(end, error.offset + max(1, error.length))
+        if start >= stop:
+            start, stop = offset, end
+        buffer[start - offset : stop - offset] = bytes(stop - start)
+        before = _fill(source, offset, buffer[: start - offset]) if start > offset else []
+        after = _fill(source, stop, buffer[stop - offset :]) if stop < end else []
+        return [*before, (start, stop - start), *after]
+    sector = source.sector_size or _SECTOR
+    bad: list[tuple[int, int]] = []
+    at = offset
+    while at < end:
+        step = min(sector - at % sector, end - at)
+        piece = buffer[at - offset : at - offset + step]
+        try:
+            got = source.read_into(at, piece)
+        except MediaReadError:
+            got = -1
+        if got != step:
+            piece[:] = bytes(step)
+            _merge(bad, [(at, step)])
+        at += step
+    return bad
+
+
+def _merge(ranges: list[tuple[int, int]], more: Sequence[tuple[int, int]]) -> None:
+    for offset, length in more:
+        if ranges and sum(ranges[-1]) == offset:
+            ranges[-1] = (ranges[-1][0], ranges[-1][1] + length)
+        else:
+            ranges.append((offset, length))
+
+
+class _Ring:
+    """A ring of buffers that one reader fills and one thread for each algorithm empties."""
+
+    def __init__(self, algorithms: Sequence[str]) -> None:
+        self.buffers = [memoryview(bytearray(BUFFER)) for _ in range(BUFFERS)]
+        self._free: queue.SimpleQueue[int] = queue.SimpleQueue()
+        for slot in range(BUFFERS):
+            self._free.put(slot)
+        self._users = [0] * BUFFERS
+        self._lock = threading.Lock()
+        self._hashers = {name: HASH_ALGORITHMS[name][0]() for name in algorithms}
+        self._queues: list[queue.SimpleQueue[tuple[int, int] | None]] = []
+        self._threads: list[threading.Thread] = []
+
+    def __enter__(self) -> Self:
+        for hasher in self._hashers.values():
+            pending: queue.SimpleQueue[tuple[int, int] | None] = queue.SimpleQueue()
+            thread = threading.Thread(target=self._work, args=(hasher, pending), daemon=True)
+            self._queues.append(pending)
+            self._threads.append(thread)
+            thread.start()
+        return self
+
+    def _work(self, hasher: Hasher, pending: queue.SimpleQueue[tuple[int, int] | None]) -> None:
+        while (item := pending.get()) is not None:
+            slot, length = item
+            hasher.update(self.buffers[slot][:length])
+            with self._lock:
+                self._users[slot] -= 1
+                last = self._users[slot] == 0
+            if last:
+                self._free.put(slot)
+
+    def free_slot(self) -> int:
+        return self._free.get()
+
+    def give(self, slot: int, length: int) -> None:
+        self._users[slot] = len(self._queues)
+        if not self._queues:
+            self._free.put(slot)
+        for pending in self._queues:
+            pending.put((slot, length))
+
+    def finish(self) -> tuple[Digest, ...]:
+        self._stop()
+        return tuple(Digest(name, hasher.hexdigest()) for name, hasher in self._hashers.items())
+
+    def _stop(self) -> None:
+        for pending in self._queues:
+            pending.put(None)
+        for thread in self._threads:
+            thread.join()
+        self._queues, self._threads = [], []
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._stop()

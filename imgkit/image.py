@@ -110,6 +110,9 @@ class Image(ABC):
         """The descriptor of the one plain file or device whose bytes are the media, or None (split, container)."""
         return None
 
+    def forget(self, offset: int, length: int) -> None:  # noqa: B027  (a container without a page cache of its own)
+        """Tell the kernel that these bytes of the media will not be read again soon."""
+
     def read_at(self, offset: int, length: int) -> bytes:
         """Return exactly the media bytes [offset, offset + length), fewer only past the media's end.
 
