@@ -46,7 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 # folder -> modules that its files may import from each other (the facts they share); __init__ ties all together.
 DATA_MODULES: dict[str, set[str]] = {
-    "containers": set(),
+    "containers": {"evidence_file"},
     "references": {"reference"},
     "partitions": {"table"},
     "filesystems": set(),
