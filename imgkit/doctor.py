@@ -35,23 +35,11 @@ UDEV_COMMENT = f"""\
 # It does not stop somebody who runs vgchange, mdadm --assemble or mount by hand.
 """
 
-# kernel name -> what stands in where the kernel has no driver: a FUSE driver that honours a read-only device, or None
-FILE_SYSTEMS: dict[str, str | None] = {
-    "ext4": "fuse2fs",
-    "xfs": None,
-    "btrfs": None,
-    "vfat": None,
-    "exfat": None,
-    "ntfs3": "ntfs-3g",
-    "iso9660": None,
-    "udf": None,
-    "hfsplus": None,
-    "squashfs": "squashfuse",
-    "erofs": "erofsfuse",
-    "f2fs": None,
-    "jfs": None,
-    "nilfs2": None,
-}
+# What an examiner is likely to meet; drivers and stand-ins are rows of filesystems/mount_options.py.
+FILE_SYSTEMS = (
+    "ext4", "xfs", "btrfs", "vfat", "exfat", "ntfs", "iso9660", "udf", "hfsplus", "squashfs", "erofs", "f2fs", "jfs",
+    "nilfs2",
+)  # fmt: skip
 MODULE_NAMES = {"iso9660": "isofs"}  # where the module is not called what /proc/filesystems says
 
 
@@ -200,29 +188,29 @@ def loop_devices(root: str) -> Check:
 
 def file_systems(root: str) -> list[Check]:
     """One check for each file system an examiner is likely to meet."""
-    loaded = {
-        line.split()[-1] for line in read(os.path.join(root, "proc/filesystems")).splitlines() if line.strip()
-    }
+    lines = read(os.path.join(root, "proc/filesystems")).splitlines()
+    loaded = {line.split()[-1] for line in lines if line.strip()}
     modules = available_modules(root)
-    return [file_system(name, driver, loaded, modules, root) for name, driver in FILE_SYSTEMS.items()]
+    return [file_system(name, loaded, modules, root) for name in FILE_SYSTEMS]
 
 
-def file_system(name: str, driver: str | None, loaded: set[str], modules: set[str], root: str) -> Check:
+def file_system(name: str, loaded: set[str], modules: set[str], root: str) -> Check:
     """In the kernel, as a module that would be loaded at the mount, or neither."""
-    title = f"filesystem.{name}"
-    if name in loaded:
-        return good(title, "in the kernel")
-    if MODULE_NAMES.get(name, name) in modules:
-        return good(title, "a module, loaded when needed")
+    from imgkit.filesystems.mount_options import FILESYSTEMS  # noqa: PLC0415  (only where used)
+
+    row, title = FILESYSTEMS[name], f"filesystem.{name}"
+    for driver in row.drivers:
+        if driver in loaded:
+            return good(title, f"{driver}, in the kernel")
+        if MODULE_NAMES.get(driver, driver) in modules:
+            return good(title, f"{driver}, a module, loaded when needed")
     remedy = "use a kernel with it (Debian: linux-image-amd64)"
-    found = "not in this kernel"
-    if driver is not None:
-        where = find_program(driver, root)
-        found += f"; {driver} is at {where}" if where else ""
-        remedy += f", or mount the attached device with {driver}" + (
-            "" if where else ", which is to be installed"
-        )
-    return gap(title, found, f"partitions with {name} can be attached but not mounted", remedy)
+    found = f"no {' or '.join(row.drivers)} in this kernel"
+    if row.fuse is not None:
+        where = find_program(row.fuse.split()[0], root)
+        found += f"; {where} is there" if where else ""
+        remedy += f", or attach it and run {row.fuse.format(device='/dev/loopN')}"
+    return gap(title, found, f"{name} can be attached but not mounted", remedy)
 
 
 def available_modules(root: str) -> set[str]:

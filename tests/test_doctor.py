@@ -13,6 +13,7 @@ from imgkit.doctor import Check, examine_host, udev_rule, udev_rule_present
 if TYPE_CHECKING:
     from pathlib import Path
 
+MODULES = {"iso9660": "isofs", "ntfs": "ntfs3"}
 ALL_CAPABILITIES = "CapEff:\t000001ffffffffff\n"
 
 
@@ -93,12 +94,12 @@ def test_what_is_taken_away_is_missed(host: Path, path: str, name: str) -> None:
 
 def test_file_systems_of_the_kernel_and_its_modules(host: Path) -> None:
     seen = checks(host)
-    assert seen["filesystem.ext4"].found == "in the kernel"
-    assert seen["filesystem.iso9660"].found == "a module, loaded when needed"
+    assert seen["filesystem.ext4"].found == "ext4, in the kernel"
+    assert seen["filesystem.iso9660"].found == "iso9660, a module, loaded when needed"
     put(host, "lib/modules/6.12.0-1-amd64/modules.dep", "kernel/fs/isofs/isofs.ko:\n")
     assert "filesystem.vfat" in gaps(host)
     assert "filesystem.iso9660" not in gaps(host)
-    assert "ntfs-3g" in checks(host)["filesystem.ntfs3"].remedy
+    assert "ntfs-3g" in checks(host)["filesystem.ntfs"].remedy
 
 
 @pytest.mark.parametrize("folder", doctor.UDEV_RULES_FOLDERS)
