@@ -1,0 +1,395 @@
+"""One line of the custody log: its bytes, its chain hash, its fields (docs/custody-log.md, sections 3 and 4).
+
+A list or a text that is too long for a line stands in enclosures/; the record then holds in its place
+`{"count", "sha256", "enclosure"}`: entries of the list or bytes of the text, and the file's digest and name.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import re
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from imgkit.errors import CustodyError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+VERSION = 1
+LINE_LIMIT = 65_536  # bytes of a line with its LF
+DEPTH_LIMIT = 8  # the root is 1
+LIST_LIMIT = 100  # longer lists go to enclosures/
+INTEGER_LIMIT = 2**53 - 1  # what every JSON reader keeps exactly
+ZEROS = "0" * 64  # prev of line 1
+
+_KEY = re.compile(r"[a-z][a-z0-9_]*\Z")
+_HEX64 = re.compile(r"[0-9a-f]{64}\Z")
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
+_UTC = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z\Z")
+_ZONE = re.compile(r"[+-]\d\d:\d\d\Z")
+
+INTENT, OUTCOME, EVENT = "intent", "outcome", "event"
+_ACT = frozenset({INTENT, OUTCOME})
+_FACT = frozenset({EVENT})
+_ACTS = (
+    "added",
+    "hashed",
+    "verified",
+    "inspected",
+    "exposed",
+    "unexposed",
+    "compared",
+    "attached",
+    "detached",
+)
+
+# type -> the phases it comes in
+TYPES: dict[str, frozenset[str]] = (
+    {"log.opened": _FACT, "case.opened": _FACT}
+    | {f"evidence.{act}": _ACT for act in (*_ACTS, "mounted", "unmounted")}
+    | {f"custody.{step}": _FACT for step in ("transferred", "received", "stored", "disposed")}
+    | {f"evidence.{what}": _FACT for what in ("gone", "changed", "touched")}
+    | dict.fromkeys(("note.added", "enclosure.added", "correction.added", "record.reviewed"), _FACT)
+    | dict.fromkeys(("tool.selftest", "tool.changed", "receipt.given", "receipt.taken"), _FACT)
+    | dict.fromkeys(("log.checkpointed", "log.anchored", "log.recovered", "log.rollback_accepted"), _FACT)
+    | dict.fromkeys(("op.reconciled", "case.exported", "case.sealed", "case.reopened"), _FACT)
+)
+OPENING_TYPES = frozenset({"log.opened", "case.opened"})  # line 1, and nowhere else
+RESULTS = frozenset({"ok", "failed", "interrupted", "unknown"})
+
+# (type, phase) -> the keys that `data` must have and their kinds; an outcome's are required where its result is ok.
+_REQUIRED: dict[tuple[str, str], dict[str, str]] = {
+    ("evidence.hashed", OUTCOME): {"digests": "digests"},
+    ("evidence.verified", OUTCOME): {"digests": "digests", "comparisons": "list"},
+    ("evidence.inspected", OUTCOME): {"scheme": "str", "partitions": "list", "findings": "list"},
+    ("evidence.attached", OUTCOME): {"device": "str", "diskseq": "int", "offset": "int", "length": "int"},
+    ("evidence.detached", OUTCOME): {"device": "str"},
+    ("evidence.mounted", OUTCOME): {"source": "str", "target": "str"},
+    ("evidence.unmounted", OUTCOME): {"target": "str"},
+    ("note.added", EVENT): {"sha256": "hex64"},
+    ("enclosure.added", EVENT): {"sha256": "hex64"},
+    ("correction.added", EVENT): {"line": "int", "field": "str", "why": "str"},
+    ("log.checkpointed", EVENT): {"size": "int", "bytes": "int", "head": "hex64"},
+    ("log.recovered", EVENT): {"last_good": "int", "torn": "list"},
+    ("log.rollback_accepted", EVENT): {"remembered": "object", "found": "object"},
+    ("op.reconciled", EVENT): {"op": "uuid", "line": "int", "result": "str", "seen": "object"},
+}
+
+_encode = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False, check_circular=False
+).encode
+
+
+def encode(record: Mapping[str, Any]) -> bytes:
+    """Return the line of a record, with its LF.
+
+    Raises:
+        CustodyError: A key or value the format does not have, nested too deep, or longer than a line may be.
+    """
+    _check(record, 1)
+    line = _encode(record).encode("ascii") + b"\n"
+    if len(line) > LINE_LIMIT:
+        raise CustodyError(f"a record of {len(line)} bytes is longer than a line may be ({LINE_LIMIT})")
+    return line
+
+
+def encode_document(value: Any) -> bytes:
+    """Return a JSON document in the encoding of a line, of any length and with its LF: enclosures, state files."""
+    _check(value, 1)
+    return _encode(value).encode("ascii") + b"\n"
+
+
+def decode(line: bytes) -> dict[str, Any]:
+    """Return the record of a whole line.
+
+    Raises:
+        CustodyError: Code BAD_LINE: no LF, too long, no JSON object, a value the format does not have, or bytes that
+            differ from the record's own encoding (duplicate keys, spacing, escapes).
+    """
+    if not line.endswith(b"\n") or len(line) > LINE_LIMIT:
+        raise _bad_line("is cut off or too long")
+    record = decode_document(line)
+    if not isinstance(record, dict):
+        raise _bad_line("is no object")
+    return record
+
+
+def decode_document(document: bytes) -> Any:
+    """Return the value of a document that encode_document wrote.
+
+    Raises:
+        CustodyError: Code BAD_LINE, as decode, but for the length.
+    """
+    try:
+        value = _DECODER.decode(document[:-1].decode("ascii"))
+    except (ValueError, RecursionError) as error:
+        raise _bad_line(f"is not JSON as imgkit writes it ({error})") from error
+    if (
+        b"null" in document
+        or b"\\ud" in document
+        or document.count(b"{") + document.count(b"[") > DEPTH_LIMIT
+    ):
+        _check_read(value)  # suspicious bytes only: most documents are proved plain by the scanner's hooks
+    if _encode(value).encode("ascii") + b"\n" != document:
+        raise _bad_line("differs from its own encoding")
+    return value
+
+
+def is_json(line: bytes) -> bool:
+    """Whether the bytes are any JSON value at all: a torn write is not, a line made by somebody else may be."""
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def line_hash(line: bytes) -> str:
+    """H(i): SHA-256 over the bytes of a line with its LF, lower-case hex."""
+    return hashlib.sha256(line).hexdigest()
+
+
+def path_fields(path: str | bytes | os.PathLike[str], *, key: str = "path") -> dict[str, str]:
+    """Return `{"path"}` where the bytes are UTF-8 and printable, else `{"path", "path_b64"}` (the bytes rule)."""
+    raw = os.fsencode(path)
+    text = printable(raw)
+    if text.encode() == raw:
+        return {key: text}
+    return {key: text, f"{key}_b64": base64.b64encode(raw).decode("ascii")}
+
+
+def path_of(fields: Mapping[str, Any], *, key: str = "path") -> str:
+    """Return the path that path_fields wrote, as os.fsdecode gives it."""
+    if f"{key}_b64" in fields:
+        return os.fsdecode(base64.b64decode(fields[f"{key}_b64"], validate=True))
+    return str(fields[key])
+
+
+def printable(text: str | bytes) -> str:
+    r"""Return text for reading: bytes that are no UTF-8 and characters that do not print become `\x..` escapes."""
+    decoded = _without_surrogates(text) if isinstance(text, str) else text.decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in decoded)
+
+
+def plain(value: Any) -> Any:
+    """Return a value as a record holds it: keys of None left out, tuples as lists, lone surrogates escaped."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items() if item is not None}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, str) and not _is_unicode(value):
+        return _without_surrogates(value)
+    return value
+
+
+def is_newer(record: Mapping[str, Any]) -> bool:
+    """Whether a newer imgkit wrote this record: a greater version, or a type that this one does not know."""
+    version, kind = record.get("v"), record.get("type")
+    return (type(version) is int and version > VERSION) or (isinstance(kind, str) and kind not in TYPES)
+
+
+def validate(record: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with a decoded record's fields, one sentence each; empty where nothing is.
+
+    Looks at one record alone: chain, line number and the joining of intents and outcomes are the verifier's.
+    """
+    if _is_sound(record):
+        return []
+    wrong = _missing(record, {"v": "int", "log": "uuid", "seq": "int", "prev": "hex64", "type": "str"}, "")
+    wrong += _missing(record, {"phase": "str", "time": "object", "session": "uuid", "actor": "object"}, "")
+    wrong += _missing(record, {"data": "object"}, "")
+    if wrong:
+        return wrong
+    wrong += _wrong_time(record["time"], "time.") + _missing(
+        record["actor"], {"name": "text", "id": "text"}, "actor."
+    )
+    wrong += _wrong_kinds(record, {"env": "object", "exhibit": "str", "reason": "long", "error": "object"})
+    wrong += _wrong_kinds(record, {"authority": "long", "place": "long", "late": "true"})
+    return wrong + _wrong_phase(record) + _wrong_data(record)
+
+
+# log prev session utc tz boot_id sync, in one match: a verifier asks this of every line
+_COMMON = re.compile(
+    rf"(?:{_UUID.pattern[:-2]}) (?:{_HEX64.pattern[:-2]}) (?:{_UUID.pattern[:-2]}) "
+    rf"(?:{_UTC.pattern[:-2]}) (?:{_ZONE.pattern[:-2]}) [^ ]+ (?:ok|unsync) (?:{_UUID.pattern[:-2]}|)\Z"
+)
+_PLAIN_KEYS = frozenset(
+    {"v", "log", "seq", "prev", "type", "phase", "op", "time", "session", "actor", "data", "result"}
+)
+
+
+def _is_sound(record: Mapping[str, Any]) -> bool:
+    """Whether a record of the common fields alone keeps to the schema; False sends it to the slow look."""
+    if not record.keys() <= _PLAIN_KEYS:
+        return False
+    try:
+        kind, phase, actor, data = record["type"], record["phase"], record["actor"], record["data"]
+        time, op, result = record["time"], record.get("op", ""), record.get("result")
+        texts = f"{record['log']} {record['prev']} {record['session']} {time['utc']} {time['tz']} {time['boot_id']}"
+        numbers = {type(record["v"]), type(record["seq"]), type(time["boot_us"])} == {int}
+        names = type(actor["name"]) is type(actor["id"]) is type(time["boot_id"]) is str
+        fits = (phase == OUTCOME) == (result is not None) and (phase == EVENT) == (op == "")
+        return (
+            numbers
+            and names
+            and fits
+            and actor["name"] != "" != actor["id"]
+            and record["seq"] > 1
+            and time["boot_us"] >= 0
+            and phase in TYPES[kind]
+            and kind not in OPENING_TYPES
+            and (result is None or result in RESULTS)
+            and type(data) is dict
+            and ((result is not None and result != "ok") or not _required(data, kind, phase))
+            and _COMMON.match(f"{texts} {time['sync']} {op}") is not None
+        )
+    except (KeyError, TypeError):
+        return False
+
+
+def _required(data: Mapping[str, Any], kind: str, phase: str) -> list[str]:
+    kinds = _REQUIRED.get((kind, phase))
+    return _missing(data, kinds, "data.") if kinds else []
+
+
+def _wrong_phase(record: Mapping[str, Any]) -> list[str]:
+    phases, phase = TYPES.get(record["type"]), record["phase"]
+    wrong = []
+    if phases is None or phase not in phases:
+        wrong.append(f"{record['type']} does not come as {phase}")
+    if (record["type"] in OPENING_TYPES) != (record["seq"] == 1):
+        wrong.append(
+            f"{record['type']} at line {record['seq']}: line 1 opens the log, and no other line does"
+        )
+    if phase in _ACT:
+        wrong += _missing(record, {"op": "uuid"}, "")
+    if phase == OUTCOME and record.get("result") not in RESULTS:
+        wrong.append("result is missing or not one of ok, failed, interrupted, unknown")
+    if phase != OUTCOME and "result" in record:
+        wrong.append(f"result has no place in an {phase}")
+    if phase == OUTCOME and record.get("result") == "ok" and "error" in record:
+        wrong.append("an outcome that is ok has no error")
+    return wrong
+
+
+def _wrong_data(record: Mapping[str, Any]) -> list[str]:
+    data = record["data"]
+    wrong = []
+    if record["phase"] != OUTCOME or record.get("result") == "ok":
+        wrong += _required(data, record["type"], record["phase"])
+    if "late" in record:
+        wrong += _missing(data, {"at": "object"}, "data.") or _wrong_time(data["at"], "data.at.")
+    return wrong
+
+
+def _wrong_time(time: Mapping[str, Any], where: str) -> list[str]:
+    kinds = {"utc": "utc", "tz": "zone", "boot_us": "int", "boot_id": "text", "sync": "sync"}
+    return _missing(time, kinds, where)
+
+
+def _missing(fields: Mapping[str, Any], kinds: Mapping[str, str], where: str) -> list[str]:
+    wrong = [f"{where}{key} is missing" for key in kinds if key not in fields]
+    return wrong + _wrong_kinds(fields, kinds, where)
+
+
+def _wrong_kinds(fields: Mapping[str, Any], kinds: Mapping[str, str], where: str = "") -> list[str]:
+    return [
+        f"{where}{key} is not of kind {kind}"
+        for key, kind in kinds.items()
+        if key in fields and not _is_kind(fields[key], kind)
+    ]
+
+
+_PATTERNS = {"uuid": _UUID, "hex64": _HEX64, "utc": _UTC, "zone": _ZONE, "sync": re.compile(r"(ok|unsync)\Z")}
+
+
+def _is_kind(value: Any, kind: str) -> bool:
+    if kind in _PATTERNS:
+        return isinstance(value, str) and _PATTERNS[kind].match(value) is not None
+    if kind == "text":
+        return isinstance(value, str) and value != ""
+    if kind == "int":
+        return type(value) is int and value >= 0
+    if kind == "true":
+        return value is True
+    shapes: dict[str, tuple[type, ...]] = {"object": (dict,), "str": (str,), "list": (list, dict)}
+    shapes |= {"digests": (list, dict), "long": (str, dict)}
+    return isinstance(value, shapes[kind])  # a long list or text may be the dict that names its enclosure
+
+
+def _check(value: Any, depth: int) -> None:
+    """Raise unless `value` is of the format's kinds; its text may hold no lone surrogate."""
+    if isinstance(value, str):
+        if not _is_unicode(value):
+            raise CustodyError(f"a record cannot hold text with a lone surrogate ({value!r:.100})")
+    elif isinstance(value, int):
+        if abs(value) > INTEGER_LIMIT:
+            raise CustodyError(f"a record cannot hold the number {value}: 64-bit values are written as text")
+    elif depth > DEPTH_LIMIT:
+        raise CustodyError(f"a record cannot be nested deeper than {DEPTH_LIMIT}")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str) or not _KEY.match(key):
+                raise CustodyError(f"a record cannot have the key {key!r}")
+            _check(item, depth + 1)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            _check(item, depth + 1)
+    else:
+        raise CustodyError(f"a record cannot hold {type(value).__name__} ({value!r:.100})")
+
+
+def _check_read(value: Any) -> None:
+    try:
+        _check(value, 1)
+    except CustodyError as error:
+        raise _bad_line(f"does not keep to the format ({error.message})") from error
+
+
+def _is_unicode(text: str) -> bool:
+    if text.isascii():
+        return True
+    return not any("\ud800" <= c <= "\udfff" for c in text)
+
+
+def _without_surrogates(text: str) -> str:
+    return "".join(c if not "\ud800" <= c <= "\udfff" else _surrogate_escape(c) for c in text)
+
+
+def _surrogate_escape(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"  # noqa: PLR2004  (PEP 383)
+
+
+def _bad_line(what: str) -> CustodyError:
+    return CustodyError(f"a line of the custody log {what}", code="BAD_LINE")
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > 17 or abs(int(digits)) > INTEGER_LIMIT:  # noqa: PLR2004  (digits and sign of INTEGER_LIMIT)
+        raise ValueError(f"number {digits:.40} is out of range")
+    return int(digits)
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant:.40} is no integer")
+
+
+def _object(members: dict[str, Any]) -> dict[str, Any]:
+    if not members.keys() <= _SEEN_KEYS:
+        for key in members:
+            if not _KEY.match(key):
+                raise ValueError(f"key {key[:40]!r} is not allowed")
+        if len(_SEEN_KEYS) < _SEEN_KEYS_LIMIT:
+            _SEEN_KEYS.update(members)
+    return members
+
+
+_SEEN_KEYS_LIMIT = 4096  # keys known to be well-formed; bounded, for keys come from the file
+_SEEN_KEYS: set[str] = set()
+_DECODER = json.JSONDecoder(
+    object_hook=_object, parse_int=_integer, parse_float=_refuse, parse_constant=_refuse
+)
