@@ -46,9 +46,9 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 # folder -> modules that its files may import from each other (the facts they share); __init__ ties all together.
 DATA_MODULES: dict[str, set[str]] = {
-    "containers": {"evidence_file"},
+    "containers": {"evidence_file", "split_names"},
     "references": {"reference"},
-    "partitions": {"table"},
+    "partitions": {"table", "gpt_types", "dos_types"},
     "filesystems": set(),
     "linux": set(),
     "reports": set(),
