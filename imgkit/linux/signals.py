@@ -1,0 +1,55 @@
+"""signal(7): SIGINT and SIGTERM held back while something half done must become a record."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+
+    _Handler = Callable[[int, FrameType | None], Any] | int
+
+_HELD = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def signals_held() -> Iterator[None]:
+    """Hold SIGINT and SIGTERM back; deliver them, once, when the block is left. May be nested.
+
+    Wrap the whole of attach, its outcome record and keep: a signal in between would take the device down before its
+    outcome is on disk. Threads started inside hold them too. The thread mask alone would not do: the kernel hands a
+    signal to any other thread of the process, and Python then runs the handler in the main thread all the same.
+    """
+    came: set[int] = set()
+    previous = _handlers() if threading.current_thread() is threading.main_thread() else {}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
+    for number in previous:
+        signal.signal(number, _note(came))
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        for number in came:
+            signal.raise_signal(number)  # stays pending until the mask is lifted
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _handlers() -> dict[signal.Signals, _Handler]:
+    """Present handlers; a signal that is ignored (nohup) or handled outside Python stays as it is."""
+    found = {number: signal.getsignal(number) for number in _HELD}
+    return {
+        n: handler for n, handler in found.items() if handler is not None and handler is not signal.SIG_IGN
+    }
+
+
+def _note(came: set[int]) -> Callable[[int, FrameType | None], None]:
+    def note(number: int, frame: FrameType | None) -> None:
+        del frame
+        came.add(number)
+
+    return note
