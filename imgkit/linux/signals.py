@@ -34,8 +34,8 @@ def signals_held() -> Iterator[None]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-        for number in came:
-            signal.raise_signal(number)  # stays pending until the mask is lifted
+        for pending in came:
+            signal.raise_signal(pending)  # stays pending until the mask is lifted
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
