@@ -1,0 +1,11 @@
+"""Mounts of attachments: mount, unmount, list_mounts. The device is read-only already; options only decide what is seen."""
+
+from __future__ import annotations
+
+from imgkit.mounting.down import unmount
+from imgkit.mounting.facts import Mount
+from imgkit.mounting.holders import holders_of_mount
+from imgkit.mounting.listing import list_mounts
+from imgkit.mounting.up import check_mountable, mount
+
+__all__ = ["Mount", "check_mountable", "holders_of_mount", "list_mounts", "mount", "unmount"]
