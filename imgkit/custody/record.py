@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from imgkit.errors import CustodyError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 VERSION = 1
 LINE_LIMIT = 65_536  # bytes of a line with its LF
@@ -124,16 +124,13 @@ def decode_document(document: bytes) -> Any:
         CustodyError: Code BAD_LINE, as decode, but for the length.
     """
     try:
-        value = _DECODER.decode(document[:-1].decode("ascii"))
+        text = str(document, "ascii")
+        value, _ = _scan(text)
     except (ValueError, RecursionError) as error:
         raise _bad_line(f"is not JSON as imgkit writes it ({error})") from error
-    if (
-        b"null" in document
-        or b"\\ud" in document
-        or document.count(b"{") + document.count(b"[") > DEPTH_LIMIT
-    ):
+    if "null" in text or ("\\" in text and "\\ud" in text) or text.count("{") + text.count("[") > DEPTH_LIMIT:
         _check_read(value)  # suspicious bytes only: most documents are proved plain by the scanner's hooks
-    if _encode(value).encode("ascii") + b"\n" != document:
+    if _encode_as_read(value) + "\n" != text:  # the hook saw to the order of the keys
         raise _bad_line("differs from its own encoding")
     return value
 
@@ -141,7 +138,7 @@ def decode_document(document: bytes) -> Any:
 def is_json(line: bytes) -> bool:
     """Whether the bytes are any JSON value at all: a torn write is not, a line made by somebody else may be."""
     try:
-        json.loads(line)
+        json.loads(line.decode())  # from bytes it would guess UTF-16 where a torn line is filled with NUL
     except (ValueError, RecursionError):
         return False
     return True
@@ -198,16 +195,13 @@ def validate(record: Mapping[str, Any]) -> list[str]:
     """
     if _is_sound(record):
         return []
-    wrong = _missing(record, {"v": "int", "log": "uuid", "seq": "int", "prev": "hex64", "type": "str"}, "")
-    wrong += _missing(record, {"phase": "str", "time": "object", "session": "uuid", "actor": "object"}, "")
-    wrong += _missing(record, {"data": "object"}, "")
+    wrong = _missing(record, _COMMON_KINDS, "")
     if wrong:
         return wrong
-    wrong += _wrong_time(record["time"], "time.") + _missing(
-        record["actor"], {"name": "text", "id": "text"}, "actor."
+    wrong += _missing(record["time"], _TIME_KINDS, "time.") + _missing(
+        record["actor"], _ACTOR_KINDS, "actor."
     )
-    wrong += _wrong_kinds(record, {"env": "object", "exhibit": "str", "reason": "long", "error": "object"})
-    wrong += _wrong_kinds(record, {"authority": "long", "place": "long", "late": "true"})
+    wrong += _wrong_kinds(record, _OPTIONAL_KINDS)
     return wrong + _wrong_phase(record) + _wrong_data(record)
 
 
@@ -281,43 +275,58 @@ def _wrong_data(record: Mapping[str, Any]) -> list[str]:
     if record["phase"] != OUTCOME or record.get("result") == "ok":
         wrong += _required(data, record["type"], record["phase"])
     if "late" in record:
-        wrong += _missing(data, {"at": "object"}, "data.") or _wrong_time(data["at"], "data.at.")
+        wrong += _missing(data, {"at": "object"}, "data.") or _missing(data["at"], _TIME_KINDS, "data.at.")
     return wrong
 
 
-def _wrong_time(time: Mapping[str, Any], where: str) -> list[str]:
-    kinds = {"utc": "utc", "tz": "zone", "boot_us": "int", "boot_id": "text", "sync": "sync"}
-    return _missing(time, kinds, where)
-
-
 def _missing(fields: Mapping[str, Any], kinds: Mapping[str, str], where: str) -> list[str]:
-    wrong = [f"{where}{key} is missing" for key in kinds if key not in fields]
-    return wrong + _wrong_kinds(fields, kinds, where)
+    wrong = []
+    for key, kind in kinds.items():
+        if key not in fields:
+            wrong.append(f"{where}{key} is missing")
+        elif not _KINDS[kind](fields[key]):
+            wrong.append(f"{where}{key} is not of kind {kind}")
+    return wrong
 
 
-def _wrong_kinds(fields: Mapping[str, Any], kinds: Mapping[str, str], where: str = "") -> list[str]:
+def _wrong_kinds(fields: Mapping[str, Any], kinds: Mapping[str, str]) -> list[str]:
     return [
-        f"{where}{key} is not of kind {kind}"
+        f"{key} is not of kind {kind}"
         for key, kind in kinds.items()
-        if key in fields and not _is_kind(fields[key], kind)
+        if key in fields and not _KINDS[kind](fields[key])
     ]
 
 
-_PATTERNS = {"uuid": _UUID, "hex64": _HEX64, "utc": _UTC, "zone": _ZONE, "sync": re.compile(r"(ok|unsync)\Z")}
+def _shaped(pattern: re.Pattern[str]) -> Callable[[Any], bool]:
+    match = pattern.match
+    return lambda value: isinstance(value, str) and match(value) is not None
 
 
-def _is_kind(value: Any, kind: str) -> bool:
-    if kind in _PATTERNS:
-        return isinstance(value, str) and _PATTERNS[kind].match(value) is not None
-    if kind == "text":
-        return isinstance(value, str) and value != ""
-    if kind == "int":
-        return type(value) is int and value >= 0
-    if kind == "true":
-        return value is True
-    shapes: dict[str, tuple[type, ...]] = {"object": (dict,), "str": (str,), "list": (list, dict)}
-    shapes |= {"digests": (list, dict), "long": (str, dict)}
-    return isinstance(value, shapes[kind])  # a long list or text may be the dict that names its enclosure
+def _one_of(*shapes: type) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, shapes)
+
+
+_KINDS: dict[str, Callable[[Any], bool]] = {
+    "uuid": _shaped(_UUID),
+    "hex64": _shaped(_HEX64),
+    "utc": _shaped(_UTC),
+    "zone": _shaped(_ZONE),
+    "sync": lambda value: value in ("ok", "unsync"),
+    "text": lambda value: isinstance(value, str) and value != "",
+    "int": lambda value: type(value) is int and value >= 0,
+    "true": lambda value: value is True,
+    "object": _one_of(dict),
+    "str": _one_of(str),
+    "list": _one_of(list, dict),  # a long list or text may be the dict that names its enclosure
+    "long": _one_of(str, dict),
+    "digests": _one_of(list, dict),
+}
+_COMMON_KINDS = {"v": "int", "log": "uuid", "seq": "int", "prev": "hex64", "type": "str", "phase": "str"}
+_COMMON_KINDS |= {"time": "object", "session": "uuid", "actor": "object", "data": "object"}
+_TIME_KINDS = {"utc": "utc", "tz": "zone", "boot_us": "int", "boot_id": "text", "sync": "sync"}
+_ACTOR_KINDS = {"name": "text", "id": "text"}
+_OPTIONAL_KINDS = {"env": "object", "exhibit": "str", "reason": "long", "error": "object"}
+_OPTIONAL_KINDS |= {"authority": "long", "place": "long", "late": "true"}
 
 
 def _check(value: Any, depth: int) -> None:
@@ -369,7 +378,8 @@ def _bad_line(what: str) -> CustodyError:
 
 
 def _integer(digits: str) -> int:
-    if len(digits) > 17 or abs(int(digits)) > INTEGER_LIMIT:  # noqa: PLR2004  (digits and sign of INTEGER_LIMIT)
+    # Up to 15 digits are in range; int() is asked for no more than 17, the digits and the sign of INTEGER_LIMIT.
+    if len(digits) > 15 and (len(digits) > 17 or abs(int(digits)) > INTEGER_LIMIT):  # noqa: PLR2004
         raise ValueError(f"number {digits:.40} is out of range")
     return int(digits)
 
@@ -379,17 +389,26 @@ def _refuse(constant: str) -> NoReturn:
 
 
 def _object(members: dict[str, Any]) -> dict[str, Any]:
-    if not members.keys() <= _SEEN_KEYS:
-        for key in members:
+    keys = tuple(members)
+    if keys not in _SEEN_KEYS:
+        for key in keys:
             if not _KEY.match(key):
                 raise ValueError(f"key {key[:40]!r} is not allowed")
-        if len(_SEEN_KEYS) < _SEEN_KEYS_LIMIT:
-            _SEEN_KEYS.update(members)
+        if list(keys) != sorted(keys):
+            raise ValueError("the keys of an object are not in order")
+        if len(_SEEN_KEYS) < _SEEN_KEYS_LIMIT and len(keys) <= _SEEN_KEYS_LENGTH:
+            _SEEN_KEYS.add(keys)
     return members
 
 
-_SEEN_KEYS_LIMIT = 4096  # keys known to be well-formed; bounded, for keys come from the file
-_SEEN_KEYS: set[str] = set()
-_DECODER = json.JSONDecoder(
+# Key lists known to be well-formed and in order; bounded, for keys come from the file.
+_SEEN_KEYS_LIMIT = 1024
+_SEEN_KEYS_LENGTH = 32
+_SEEN_KEYS: set[tuple[str, ...]] = set()
+# The scanner and an encoder that keeps the order of what was read: reading a line back is what verifying a log costs.
+_scan = json.JSONDecoder(
     object_hook=_object, parse_int=_integer, parse_float=_refuse, parse_constant=_refuse
-)
+).raw_decode
+_encode_as_read = json.JSONEncoder(
+    separators=(",", ":"), ensure_ascii=True, allow_nan=False, check_circular=False
+).encode
