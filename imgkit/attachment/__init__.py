@@ -1,0 +1,54 @@
+"""Hand an extent of an image to the kernel as a read-only loop device, prove that it is one, and take it down again.
+
+What holds at every step: the device is bound AUTOCLEAR, so a crash leaves nothing until keep(); nothing the kernel
+was asked for is trusted, everything is read back; a device is identified by diskseq, file and range, never by a path.
+The protocol and the measurements behind it are in docs/attach.md.
+"""
+
+from __future__ import annotations
+
+from imgkit.attachment.bind import need_privilege
+from imgkit.attachment.device import LoopDevice, attach, attach_all, keep_all
+from imgkit.attachment.extents import check_extent
+from imgkit.attachment.facts import (
+    LABEL_LIMIT,
+    LABEL_PREFIX,
+    Attachment,
+    Backing,
+    BackingChange,
+    Detached,
+    Holder,
+    Proof,
+    SourceFacts,
+)
+from imgkit.attachment.holders import holders_of, writers_of
+from imgkit.attachment.listing import as_recorded, list_attachments
+from imgkit.attachment.release import detach
+from imgkit.attachment.source import backing_now, source_facts
+from imgkit.linux.signals import signals_held
+
+__all__ = [
+    "LABEL_LIMIT",
+    "LABEL_PREFIX",
+    "Attachment",
+    "Backing",
+    "BackingChange",
+    "Detached",
+    "Holder",
+    "LoopDevice",
+    "Proof",
+    "SourceFacts",
+    "as_recorded",
+    "attach",
+    "attach_all",
+    "backing_now",
+    "check_extent",
+    "detach",
+    "holders_of",
+    "keep_all",
+    "list_attachments",
+    "need_privilege",
+    "signals_held",
+    "source_facts",
+    "writers_of",
+]

@@ -1,0 +1,277 @@
+"""What lies below a device: the image's own descriptor, the facts of its file or disk, and how they changed since."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from imgkit.attachment.ask import stat_in_time
+from imgkit.attachment.facts import LABEL_PREFIX, Backing, BackingChange, SourceFacts
+from imgkit.attachment.holders import holders_of
+from imgkit.errors import AttachError, Busy, SizeMismatch
+from imgkit.linux import blockdev, loop, sysblock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from imgkit.attachment.facts import Attachment
+    from imgkit.image import Image
+
+NO_WRITE_BLOCKER = (
+    "no write blocker seen: the kernel would accept writes to the source disk from other programs"
+)
+ATIME_MAY_CHANGE = (
+    "the access time of the image may change: it belongs to another user, so it is read without O_NOATIME"
+)
+
+NOT_GUARDED = "not guarded against writers (no lease here): verify afterwards"
+
+
+def backing_of(fd: int, path: str) -> Backing:
+    """The facts of an open file or block device."""
+    facts = os.fstat(fd)
+    block = stat.S_ISBLK(facts.st_mode)
+    return Backing(
+        path=path,
+        dev=facts.st_dev,
+        ino=facts.st_ino,
+        size=blockdev.blkgetsize64(fd) if block else facts.st_size,
+        mtime_ns=facts.st_mtime_ns,
+        ctime_ns=facts.st_ctime_ns,
+        kind="block" if block else "file",
+        rdev=facts.st_rdev if block else 0,
+        links=facts.st_nlink,
+    )
+
+
+@contextlib.contextmanager
+def open_source(image: Image) -> Iterator[int]:
+    """Yield the descriptor to put below a loop device: of a file the image's own, so that what was verified is attached.
+
+    A block device is opened once more with O_EXCL, which keeps it from being mounted as long as the loop device is bound.
+
+    Raises:
+        AttachError: The media is not one plain file or block device, or it changed size since it was opened.
+        Busy: Somebody holds the block device.
+    """
+    fd = image.backing_fileno()
+    if fd is None:
+        raise AttachError(
+            f"cannot attach {image.path}: attach of a split set or container ({image.format}) comes with the next release",
+            hint="info, hash, verify and partitions work on it now",
+        )
+    facts = os.fstat(fd)
+    if stat.S_ISBLK(facts.st_mode):
+        exclusive = _open_exclusive(fd, image.path)
+        try:
+            _check_size(exclusive, image)
+            yield exclusive
+        finally:
+            os.close(exclusive)
+    elif stat.S_ISREG(facts.st_mode):
+        _check_size(fd, image)
+        yield fd
+    else:
+        raise AttachError(f"cannot attach {image.path}: it is neither a file nor a block device")
+
+
+def _check_size(fd: int, image: Image) -> None:
+    now = backing_of(fd, image.path).size
+    if now != image.size:
+        raise SizeMismatch(
+            f"cannot attach {image.path}: it had {image.size} bytes when it was opened and has {now} now"
+        )
+
+
+def _open_exclusive(fd: int, path: str) -> int:
+    """The same device once more (through /proc/self/fd: its name may mean another one by now)."""
+    flags, again = os.O_RDONLY | os.O_CLOEXEC, f"/proc/self/fd/{fd}"
+    try:
+        return os.open(again, flags | os.O_EXCL)
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise AttachError(f"cannot open {path} for itself alone: {error.strerror}") from error
+    rdev = os.fstat(fd).st_rdev
+    if not loops_of_ours_on(rdev):
+        who = "; ".join(str(holder) for holder in holders_of(again) if holder.pid != os.getpid())
+        raise Busy(
+            f"cannot attach {path}: it is in use ({who or 'by the kernel: swap, or another exclusive opener'})",
+            hint="unmount it, or stop what holds it; a disk that is in use changes under the examination",
+        )
+    return os.open(again, flags)
+
+
+def loops_of_ours_on(rdev: int) -> list[str]:
+    """The loop devices that imgkit bound to a block device: the only exclusive holders it shares one with."""
+    found = []
+    for number in sysblock.bound_loops():
+        device = f"/dev/loop{number}"
+        try:
+            fd = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            info = loop.loop_get_status64(fd)
+        except OSError:
+            continue
+        finally:
+            os.close(fd)
+        if info.lo_rdevice == rdev and info.lo_file_name.startswith(LABEL_PREFIX.encode()):
+            found.append(device)
+    return found
+
+
+def source_facts(fd: int) -> SourceFacts | None:
+    """What identifies the block device behind a descriptor, and its own write counters; None for a file."""
+    facts = os.fstat(fd)
+    if not stat.S_ISBLK(facts.st_mode):
+        return None
+    folder = sysblock.folder_of(facts.st_rdev)
+    name = os.path.basename(folder or "")
+    disk = _disk_of(folder)
+    counters = sysblock.read_counters(name) or sysblock.Counters(0, 0)
+    return SourceFacts(
+        name=name,
+        size=blockdev.blkgetsize64(fd),
+        sector_size=blockdev.blksszget(fd),
+        read_only=blockdev.blkroget(fd),
+        diskseq=diskseq_of(fd),
+        serial=_first(disk, "serial", "device/serial", "device/vpd_pg80")
+        or _udev(facts.st_rdev, "ID_SERIAL_SHORT"),
+        wwn=_first(disk, "wwid", "device/wwid") or _udev(facts.st_rdev, "ID_WWN"),
+        model=_first(disk, "device/model", "device/name") or _udev(facts.st_rdev, "ID_MODEL"),
+        sectors_written=counters.sectors_written,
+        sectors_discarded=counters.sectors_discarded,
+    )
+
+
+def diskseq_of(fd: int) -> int | None:
+    """BLKGETDISKSEQ, or None on a kernel without it (before 5.15)."""
+    try:
+        return blockdev.blkgetdiskseq(fd)
+    except OSError as error:
+        if error.errno in (errno.ENOTTY, errno.EINVAL):
+            return None
+        raise
+
+
+def _disk_of(folder: str | None) -> str:
+    """The sysfs folder that has the device's own words: of a partition the disk's."""
+    if folder is None:
+        return ""
+    return os.path.dirname(folder) if os.path.exists(f"{folder}/partition") else folder
+
+
+def _first(folder: str, *attributes: str) -> str | None:
+    for attribute in attributes:
+        try:
+            with open(f"{folder}/{attribute}", "rb") as file:
+                raw = file.read(4096)
+        except OSError:
+            continue  # each kind of disk has its own
+        text = bytes(byte for byte in raw if 0x20 <= byte < 0x7F).decode().strip()  # noqa: PLR2004 - printable ASCII
+        if text:
+            return text
+    return None
+
+
+def _udev(rdev: int, key: str) -> str | None:
+    """What udev asked the device itself (USB bridges hide the serial from the kernel)."""
+    try:
+        with open(
+            f"/run/udev/data/b{os.major(rdev)}:{os.minor(rdev)}", encoding="utf-8", errors="replace"
+        ) as file:
+            for line in file:
+                name, _, value = line.removeprefix("E:").rstrip("\n").partition("=")
+                if line.startswith("E:") and name == key:
+                    return value
+    except FileNotFoundError:
+        return None
+    return None
+
+
+def backing_now(attachment: Attachment, *, fd: int | None = None) -> BackingChange:
+    """Compare what lies below with the facts at attach.
+
+    Args:
+        attachment: With `backing` (and `source`) as they were at attach.
+        fd: A descriptor of the backing file, where the caller still has it: it cannot be renamed away.
+    """
+    then = attachment.backing
+    try:
+        now = _look(then, fd)
+    except OSError as error:
+        return _unreachable(then.path, error)
+    changes = _differences(then, now)
+    if then.kind == "block":
+        changes += _source_differences(attachment.source, then.path)
+        return BackingChange(changed=bool(changes), touched=False, details=tuple(changes), now=now)
+    touched = not changes and now.ctime_ns != then.ctime_ns
+    if touched:
+        changes = [f"{then.path}: only ctime differs ({then.ctime_ns} ns at attach, {now.ctime_ns} ns now)"]
+    return BackingChange(
+        changed=bool(changes) and not touched, touched=touched, details=tuple(changes), now=now
+    )
+
+
+def _unreachable(path: str, error: OSError) -> BackingChange:
+    """What cannot be looked at cannot be vouched for: the answer is `changed`."""
+    detail = f"{path} cannot be looked at: {error.strerror}"
+    return BackingChange(changed=True, touched=False, details=(detail,), now=None)
+
+
+def _look(then: Backing, fd: int | None) -> Backing:
+    if fd is not None:
+        return backing_of(fd, then.path)
+    if then.kind == "block":
+        with _opened(then.path) as own:
+            return backing_of(own, then.path)
+    facts = stat_in_time(then.path)
+    return Backing(
+        then.path,
+        facts.st_dev,
+        facts.st_ino,
+        facts.st_size,
+        facts.st_mtime_ns,
+        facts.st_ctime_ns,
+        links=facts.st_nlink,
+    )
+
+
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[int]:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _differences(then: Backing, now: Backing) -> list[str]:
+    if (then.dev, then.ino, then.rdev) != (now.dev, now.ino, now.rdev):
+        return [f"{then.path} is another file now (inode {then.ino} at attach, {now.ino} now)"]
+    found = []
+    if then.size != now.size:
+        found.append(f"{then.path}: {then.size} bytes at attach, {now.size} now")
+    if then.kind == "file" and then.mtime_ns != now.mtime_ns:
+        found.append(f"{then.path}: mtime {then.mtime_ns} ns at attach, {now.mtime_ns} ns now")
+    if now.links == 0 and then.links:
+        found.append(f"{then.path} was deleted")
+    return found
+
+
+def _source_differences(then: SourceFacts | None, path: str) -> list[str]:
+    if then is None:
+        return []
+    with _opened(path) as fd:
+        now = source_facts(fd)
+    if now is None:
+        return [f"{path} is no block device now"]
+    names = ("size", "diskseq", "serial", "wwn", "model", "sectors_written", "sectors_discarded")
+    pairs = ((name, getattr(then, name), getattr(now, name)) for name in names)
+    return [
+        f"{path}: {name} {before} at attach, {after} now" for name, before, after in pairs if before != after
+    ]
