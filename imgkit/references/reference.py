@@ -64,3 +64,19 @@ class Comparison:
     def __bool__(self) -> bool:
         msg = "ask comparison.matches"
         raise TypeError(msg)
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A line of a file that states digests, before anybody asked which image it concerns.
+
+    Attributes:
+        digest: What is stated.
+        name: The file it is stated for, unescaped, as written (perhaps a path, perhaps of another system); None where
+            the line names none.
+        line: Line number from 1.
+    """
+
+    digest: Digest
+    name: str | None
+    line: int

@@ -1,0 +1,128 @@
+"""Which statements concern which image: by file name, never by digest."""
+
+from __future__ import annotations
+
+import ntpath
+import os
+import posixpath
+import unicodedata
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from imgkit.image import Image
+    from imgkit.references.reference import Statement
+
+_MEDIA = "media:"  # how `imgkit hash` names media that is not the file itself
+
+
+class ImageNames:
+    """The names under which a file of digests may speak of an image.
+
+    Attributes:
+        base: File name of the image, for messages.
+        files: File name -> what a digest stated for it is a digest of: `media`, `container`, `segment:N`.
+        stem: What `disk.sha256` would be named after, with what its bare digest is of; None where that is open.
+    """
+
+    def __init__(self, image: Image) -> None:
+        self.base = os.path.basename(image.path)
+        self.files: dict[str, str] = {}
+        self._paths: dict[str, list[tuple[str, ...]]] = {}
+        whole = image.format in {"raw", "block-device"}
+        paths = [segment.path for segment in image.segments] or [image.path]
+        for index, path in enumerate(paths):
+            alone = "media" if whole else "container"
+            self._add(path, alone if len(paths) == 1 else f"segment:{index}")
+        if whole:
+            self._add(image.path, "media")
+        self._by_case = {name.casefold(): of for name, of in self.files.items()}
+        stem = os.path.splitext(self.base)[0]
+        self.stem = stem if stem != self.base and image.format in {"raw", "split-raw"} else None
+        self._joined = stem if image.format == "split-raw" else None
+
+    def _add(self, path: str, of: str) -> None:
+        for spelling in (path, os.path.realpath(path)):
+            base = os.path.basename(spelling)
+            self.files.setdefault(base, of)
+            self._paths.setdefault(base, []).append(tuple(spelling.split("/")))
+
+    def of(self, name: str) -> str | None:
+        """Return what a digest stated for `name` (a path of any system) is a digest of, or None: of another file."""
+        for base in _bases(name):
+            if base in self.files:
+                return self.files[base]
+            if base == self._joined:
+                return "media"
+        if name.startswith(_MEDIA) and any(base in self.files for base in _bases(name[len(_MEDIA) :])):
+            return "media"
+        return None
+
+    def of_owner(self, owner: str) -> str | None:
+        """The same for the name that a sidecar is named after; case does not count."""
+        return self._by_case.get(owner.casefold())
+
+    def likeness(self, name: str) -> int:
+        """How many components at the end of `name` are those of the image's path."""
+        plain = name.removeprefix(_MEDIA)
+        split = plain.split("/") if "/" in plain else plain.replace("\\", "/").split("/")
+        return max((_alike(tuple(split), path) for path in self._paths.get(split[-1], ())), default=0)
+
+
+def _bases(name: str) -> Iterable[str]:
+    """The file name at the end of a path, as POSIX and as Windows read it, and composed as Linux tools write it."""
+    posix, windows = posixpath.basename(name), ntpath.basename(name)
+    return dict.fromkeys(
+        (posix, windows, unicodedata.normalize("NFC", posix), unicodedata.normalize("NFD", posix))
+    )
+
+
+def _alike(one: tuple[str, ...], other: tuple[str, ...]) -> int:
+    count = 0
+    for left, right in zip(reversed(one), reversed(other), strict=False):
+        if left != right:
+            break
+        count += 1
+    return count
+
+
+def concerning(
+    statements: Iterable[Statement], names: ImageNames
+) -> tuple[list[tuple[Statement, str]], str | None]:
+    """Return the statements that name this image with what each is of, and a notice where they are ambiguous.
+
+    Of `a/disk.dd` and `b/disk.dd` the one counts whose path is most like the image's; where both are as likely and they
+    differ, neither does.
+    """
+    named = [
+        (statement, of)
+        for statement in statements
+        if statement.name is not None and (of := names.of(statement.name)) is not None
+    ]
+    scores = [names.likeness(statement.name or "") for statement, _ in named]
+    best: dict[tuple[str, str], int] = {}
+    for (statement, of), score in zip(named, scores, strict=True):
+        key = (of, statement.digest.algorithm)
+        best[key] = max(best.get(key, 0), score)
+    chosen = [
+        (statement, of)
+        for (statement, of), score in zip(named, scores, strict=True)
+        if score == best[of, statement.digest.algorithm]
+    ]
+    disputed = _disputed(chosen)
+    if not disputed:
+        return chosen, None
+    kept = [(statement, of) for statement, of in chosen if (of, statement.digest.algorithm) not in disputed]
+    return (
+        kept,
+        f"states different digests for several files called {names.base}: which is meant cannot be told",
+    )
+
+
+def _disputed(chosen: list[tuple[Statement, str]]) -> set[tuple[str, str]]:
+    """The (of, algorithm) for which different paths state different digests; one path twice is no dispute but a mismatch."""
+    seen: dict[tuple[str, str], dict[str, str]] = {}
+    for statement, of in chosen:
+        seen.setdefault((of, statement.digest.algorithm), {})[statement.name or ""] = statement.digest.value
+    return {key for key, by_name in seen.items() if len(set(by_name.values())) > 1}
