@@ -1,0 +1,162 @@
+"""The files beside the log: enclosures against their digests, checkpoints and receipts that nobody checked."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from imgkit.custody.verify.finding import Findings
+    from imgkit.custody.verify.lines import Line
+
+_NAME = re.compile(r"([0-9a-f]{64})(?:\.[A-Za-z0-9._-]{1,32})?\Z")
+_LEFTOVER = re.compile(r"\..*\.tmp\Z")  # a killed write of imgkit; never an enclosure
+_CHECKPOINT = re.compile(r"[0-9]{6,}\.(?:txt|txt\.sig|sums|sums\.[A-Za-z0-9._-]{1,64}\.tsr)\Z")
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_CHUNK = 1 << 20
+_OWN_DIGEST = frozenset({"note.added", "enclosure.added"})
+
+
+class _Stated(NamedTuple):
+    line: int
+    name: str | None
+
+
+class Enclosures:
+    """Collects the digests that records state of enclosures, then looks at the files.
+
+    Attributes:
+        unchanged: How many files have the digest that the record states.
+    """
+
+    def __init__(self, findings: Findings) -> None:
+        self._findings = findings
+        self._stated: dict[str, _Stated] = {}
+        self.unchanged = 0
+
+    def see(self, line: Line) -> None:
+        """Take the next record."""
+        record = line.record
+        if record["type"] in _OWN_DIGEST:
+            self._state(line.number, record["data"]["sha256"], record["data"].get("enclosure"))
+        if b'"enclosure":' in line.raw:
+            for named in _enclosing(record):
+                self._state(line.number, named["sha256"], named["enclosure"])
+
+    def _state(self, line: int, sha256: str, name: object) -> None:
+        known = self._stated.get(sha256)
+        if known is None or (known.name is None and isinstance(name, str)):
+            self._stated[sha256] = _Stated(line, name if isinstance(name, str) else None)
+
+    def look(self, folder: str) -> None:
+        """Compare what the case folder holds with what was stated."""
+        present = set()
+        for name in _names(os.path.join(folder, "enclosures")):
+            if _LEFTOVER.match(name):
+                continue
+            match = _NAME.match(name)
+            stated = self._stated.get(match[1]) if match else None
+            if match is None or stated is None or (stated.name is not None and stated.name != name):
+                self._findings.add(
+                    "EXTRA_FILE", None, f"no line of the log names enclosures/{ascii(name)[1:-1]}"
+                )
+                continue
+            present.add(match[1])
+            self._compare(os.path.join(folder, "enclosures", name), match[1], stated.line)
+        for sha256, stated in self._stated.items():
+            if sha256 not in present:
+                self._findings.add("ENCLOSURE_WITHHELD", stated.line, f"the enclosure {sha256} is not there")
+
+    def _compare(self, path: str, sha256: str, line: int) -> None:
+        try:
+            actual = _digest(path)
+        except OSError as error:
+            why = error.strerror or "unreadable"
+            self._findings.add("ENCLOSURE_WITHHELD", line, f"the enclosure {sha256} cannot be read: {why}")
+            return
+        if actual == sha256:
+            self.unchanged += 1
+        else:
+            told = "is no regular file" if actual is None else f"now has the SHA-256 {actual}"
+            self._findings.add("ENCLOSURE_CHANGED", line, f"the enclosure {sha256} {told}")
+
+
+class Unchecked:
+    """Checkpoints and receipts: this version reads neither, and says so instead of calling them fine.
+
+    Attributes:
+        checkpoints: Files in checkpoints/.
+        receipts: Files in receipts/.
+    """
+
+    def __init__(self, findings: Findings) -> None:
+        self._findings = findings
+        self.checkpoints = 0
+        self.receipts = 0
+
+    def look(self, folder: str) -> None:
+        """Count the files, and name what does not belong there."""
+        for name in _names(os.path.join(folder, "checkpoints")):
+            if _LEFTOVER.match(name):
+                continue
+            self.checkpoints += 1
+            if not _CHECKPOINT.match(name):
+                self._findings.add(
+                    "EXTRA_FILE", None, f"checkpoints/{ascii(name)[1:-1]} is no file of a checkpoint"
+                )
+        self.receipts = sum(1 for _ in _names(os.path.join(folder, "receipts")))
+
+    def finish(self, lines: int) -> None:
+        """Say what was not checked."""
+        if self.checkpoints:
+            self._findings.add(
+                "SELF_ASSERTED",
+                None,
+                f"{self.checkpoints:,} files in checkpoints/ were not checked: "
+                "this imgkit verifies no signatures, roots or time stamps",
+            )
+        self._findings.add(
+            "UNSIGNED_TAIL", lines or None, f"no trusted signature covers lines 1 to {lines:,}"
+        )
+        there = f"; {self.receipts:,} files in receipts/ were not compared" if self.receipts else ""
+        self._findings.add("NO_RECEIPT", None, f"no receipt held by somebody else was compared{there}")
+
+
+def _names(folder: str) -> Iterator[str]:
+    """The names in a folder, sorted; a folder that is not there has none."""
+    try:
+        names = os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    yield from sorted(names)
+
+
+def _digest(path: str) -> str | None:
+    """SHA-256 of a regular file, or None for anything else; a symbolic link or a FIFO is not followed or waited for."""
+    if not stat.S_ISREG(os.lstat(path).st_mode):
+        return None
+    hasher = hashlib.sha256()
+    fd = os.open(path, _READ)
+    try:
+        while chunk := os.read(fd, _CHUNK):
+            hasher.update(chunk)
+    finally:
+        os.close(fd)
+    return hasher.hexdigest()
+
+
+def _enclosing(value: Any) -> Iterator[dict[str, Any]]:
+    """Every object of a record that stands for a file in enclosures/; depth is bounded by the format."""
+    if isinstance(value, dict):
+        if isinstance(value.get("sha256"), str) and isinstance(value.get("enclosure"), str):
+            yield value
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            if isinstance(item, (dict, list)):
+                yield from _enclosing(item)
