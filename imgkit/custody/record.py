@@ -211,7 +211,7 @@ _COMMON = re.compile(
     rf"(?:{_UTC.pattern[:-2]}) (?:{_ZONE.pattern[:-2]}) [^ ]+ (?:ok|unsync) (?:{_UUID.pattern[:-2]}|)\Z"
 )
 _PLAIN_KEYS = frozenset(
-    {"v", "log", "seq", "prev", "type", "phase", "op", "time", "session", "actor", "data", "result"}
+    {"v", "log", "seq", "prev", "type", "phase", "op", "time", "session", "actor", "data", "result", "exhibit"}
 )
 
 
@@ -231,6 +231,7 @@ def _is_sound(record: Mapping[str, Any]) -> bool:
             and names
             and fits
             and actor["name"] != "" != actor["id"]
+            and type(record.get("exhibit", "")) is str
             and record["seq"] > 1
             and time["boot_us"] >= 0
             and phase in TYPES[kind]
