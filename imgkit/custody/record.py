@@ -211,7 +211,21 @@ _COMMON = re.compile(
     rf"(?:{_UTC.pattern[:-2]}) (?:{_ZONE.pattern[:-2]}) [^ ]+ (?:ok|unsync) (?:{_UUID.pattern[:-2]}|)\Z"
 )
 _PLAIN_KEYS = frozenset(
-    {"v", "log", "seq", "prev", "type", "phase", "op", "time", "session", "actor", "data", "result", "exhibit"}
+    {
+        "v",
+        "log",
+        "seq",
+        "prev",
+        "type",
+        "phase",
+        "op",
+        "time",
+        "session",
+        "actor",
+        "data",
+        "result",
+        "exhibit",
+    }
 )
 
 
