@@ -8,6 +8,7 @@ The protocol and the measurements behind it are in docs/attach.md.
 from __future__ import annotations
 
 from imgkit.attachment.bind import need_privilege
+from imgkit.attachment.changes import backing_now
 from imgkit.attachment.device import LoopDevice, attach, attach_all, keep_all
 from imgkit.attachment.extents import check_extent
 from imgkit.attachment.facts import (
@@ -22,9 +23,9 @@ from imgkit.attachment.facts import (
     SourceFacts,
 )
 from imgkit.attachment.holders import holders_of, writers_of
-from imgkit.attachment.listing import as_recorded, list_attachments
+from imgkit.attachment.listing import list_attachments
 from imgkit.attachment.release import detach
-from imgkit.attachment.source import backing_now, source_facts
+from imgkit.attachment.source import source_facts
 from imgkit.linux.signals import signals_held
 
 __all__ = [
@@ -38,7 +39,6 @@ __all__ = [
     "LoopDevice",
     "Proof",
     "SourceFacts",
-    "as_recorded",
     "attach",
     "attach_all",
     "backing_now",

@@ -25,29 +25,14 @@ if TYPE_CHECKING:
 def list_attachments() -> list[Attachment]:
     """Every loop device that imgkit bound, ascending by number, with its proof read from the kernel now.
 
-    `backing` is what lies below now: `as_recorded` puts in what a custody log says of the time of attach.
+    `backing` is what lies below now: what a custody log says of the time of attach has to be put in its place
+    before `detach` or `backing_now` can compare.
 
     Raises:
         NotPermitted: A loop device is bound and may not be opened: whether it is ours cannot be known.
     """
     found = (_look(number) for number in sysblock.bound_loops())
     return [attachment for attachment in found if attachment is not None]
-
-
-def as_recorded(
-    attachment: Attachment,
-    *,
-    size: int,
-    mtime_ns: int,
-    ctime_ns: int,
-    sectors_written: int = 0,
-    sectors_discarded: int = 0,
-    source: SourceFacts | None = None,
-) -> Attachment:
-    """A listed attachment with the facts of the time of attach, so that `detach` and `backing_now` compare with them."""
-    backing = replace(attachment.backing, size=size, mtime_ns=mtime_ns, ctime_ns=ctime_ns)
-    proof = replace(attachment.proof, sectors_written=sectors_written, sectors_discarded=sectors_discarded)
-    return replace(attachment, backing=backing, proof=proof, source=source or attachment.source)
 
 
 def _look(number: int) -> Attachment | None:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from imgkit.attachment.ask import loop_info
 from imgkit.attachment.bind import need_privilege, open_node
+from imgkit.attachment.changes import backing_now
 from imgkit.attachment.facts import BackingChange, Detached
 from imgkit.attachment.guard import guard_of
 from imgkit.attachment.holders import holders_of
 from imgkit.attachment.prove import read_proof
-from imgkit.attachment.source import backing_now, diskseq_of
+from imgkit.attachment.source import diskseq_of
 from imgkit.errors import AttachError, Busy
 from imgkit.linux import loop, sysblock
 
@@ -32,7 +33,8 @@ def detach(attachment: Attachment, *, timeout: float = RELEASE_LIMIT, own: int |
     exception, and the device is taken down either way.
 
     Args:
-        attachment: As it was at attach: from the device, or from a list and `as_recorded`.
+        attachment: As it was at attach: from the device, or from a list with the recorded `backing`, `source` and
+            write counters put in.
         timeout: Seconds to wait for others who have the device open.
         own: A descriptor of the device that the caller gives up: it is closed here, whatever happens.
 

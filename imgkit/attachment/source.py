@@ -1,4 +1,4 @@
-"""What lies below a device: the image's own descriptor, the facts of its file or disk, and how they changed since."""
+"""What lies below a device: the image's own descriptor, the facts of its file or disk, taken at attach."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from imgkit.attachment.ask import stat_in_time
-from imgkit.attachment.facts import LABEL_PREFIX, Backing, BackingChange, SourceFacts
+from imgkit.attachment.facts import LABEL_PREFIX, Backing, SourceFacts
 from imgkit.attachment.holders import holders_of
 from imgkit.errors import AttachError, Busy, SizeMismatch
 from imgkit.linux import blockdev, loop, sysblock
@@ -17,7 +16,6 @@ from imgkit.linux import blockdev, loop, sysblock
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from imgkit.attachment.facts import Attachment
     from imgkit.image import Image
 
 NO_WRITE_BLOCKER = (
@@ -191,87 +189,3 @@ def _udev(rdev: int, key: str) -> str | None:
     except FileNotFoundError:
         return None
     return None
-
-
-def backing_now(attachment: Attachment, *, fd: int | None = None) -> BackingChange:
-    """Compare what lies below with the facts at attach.
-
-    Args:
-        attachment: With `backing` (and `source`) as they were at attach.
-        fd: A descriptor of the backing file, where the caller still has it: it cannot be renamed away.
-    """
-    then = attachment.backing
-    try:
-        now = _look(then, fd)
-    except OSError as error:
-        return _unreachable(then.path, error)
-    changes = _differences(then, now)
-    if then.kind == "block":
-        changes += _source_differences(attachment.source, then.path)
-        return BackingChange(changed=bool(changes), touched=False, details=tuple(changes), now=now)
-    touched = not changes and now.ctime_ns != then.ctime_ns
-    if touched:
-        changes = [f"{then.path}: only ctime differs ({then.ctime_ns} ns at attach, {now.ctime_ns} ns now)"]
-    return BackingChange(
-        changed=bool(changes) and not touched, touched=touched, details=tuple(changes), now=now
-    )
-
-
-def _unreachable(path: str, error: OSError) -> BackingChange:
-    """What cannot be looked at cannot be vouched for: the answer is `changed`."""
-    detail = f"{path} cannot be looked at: {error.strerror}"
-    return BackingChange(changed=True, touched=False, details=(detail,), now=None)
-
-
-def _look(then: Backing, fd: int | None) -> Backing:
-    if fd is not None:
-        return backing_of(fd, then.path)
-    if then.kind == "block":
-        with _opened(then.path) as own:
-            return backing_of(own, then.path)
-    facts = stat_in_time(then.path)
-    return Backing(
-        then.path,
-        facts.st_dev,
-        facts.st_ino,
-        facts.st_size,
-        facts.st_mtime_ns,
-        facts.st_ctime_ns,
-        links=facts.st_nlink,
-    )
-
-
-@contextlib.contextmanager
-def _opened(path: str) -> Iterator[int]:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
-
-
-def _differences(then: Backing, now: Backing) -> list[str]:
-    if (then.dev, then.ino, then.rdev) != (now.dev, now.ino, now.rdev):
-        return [f"{then.path} is another file now (inode {then.ino} at attach, {now.ino} now)"]
-    found = []
-    if then.size != now.size:
-        found.append(f"{then.path}: {then.size} bytes at attach, {now.size} now")
-    if then.kind == "file" and then.mtime_ns != now.mtime_ns:
-        found.append(f"{then.path}: mtime {then.mtime_ns} ns at attach, {now.mtime_ns} ns now")
-    if now.links == 0 and then.links:
-        found.append(f"{then.path} was deleted")
-    return found
-
-
-def _source_differences(then: SourceFacts | None, path: str) -> list[str]:
-    if then is None:
-        return []
-    with _opened(path) as fd:
-        now = source_facts(fd)
-    if now is None:
-        return [f"{path} is no block device now"]
-    names = ("size", "diskseq", "serial", "wwn", "model", "sectors_written", "sectors_discarded")
-    pairs = ((name, getattr(then, name), getattr(now, name)) for name in names)
-    return [
-        f"{path}: {name} {before} at attach, {after} now" for name, before, after in pairs if before != after
-    ]
