@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from imgkit.containers import open_image
+from imgkit.partitions import read_partition_table
 from tests.conftest import need
 
 ROOT = Path(__file__).parent.parent
@@ -108,3 +110,25 @@ def test_openssl_gives_the_same_digests(text: str, algorithm: str) -> None:
 def test_b3sum_gives_the_same_digest() -> None:
     known = ANSWERS["images"]["gpt_ok"]["digests"]["blake3"]
     assert stock("b3sum", "--no-names", data=media("gpt_ok")).strip() == known
+
+
+@pytest.mark.parametrize("name", sorted(EXPECTED))
+def test_imgkit_reads_what_was_made(name: str, tmp_path: Path) -> None:
+    path, expected = tmp_path / f"{name}.img", EXPECTED[name]
+    path.write_bytes(media(name))
+    with open_image(path) as image:
+        table = read_partition_table(image)
+    rows = [(p.number, p.extent.offset, p.extent.length, p.type, p.name) for p in table.partitions]
+    assert (table.scheme, table.sector_size) == (expected["scheme"], expected["sector_size"])
+    assert rows == [
+        (r["number"], r["offset"], r["length"], r["type"], r["name"]) for r in expected["partitions"]
+    ]
+    assert set(expected["findings"]) <= {finding.code for finding in table.findings}
+
+
+@pytest.mark.parametrize("opened", ["001", "002", "003"])
+def test_imgkit_joins_the_parts_whichever_is_named(opened: str, tmp_path: Path) -> None:
+    for part in (ROOT / "fixtures").glob("split_raw.*.gz"):
+        (tmp_path / part.stem).write_bytes(gzip.decompress(part.read_bytes()))
+    with open_image(tmp_path / f"split_raw.{opened}") as image:
+        assert image.read_at(0, image.size) == media("mbr_logicals")
