@@ -1,0 +1,74 @@
+"""The custody log: append, whatever its length, and verification."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+import pytest
+
+from imgkit.custody.log import CustodyLog
+from imgkit.custody.record import decode, encode, line_hash
+from imgkit.custody.session import Actor, Session
+from imgkit.custody.state import StateFolder
+from imgkit.custody.verify import verify_log
+from tests.benchmarks.measuring import RUNS, Sample, Table, calls_in_turn, ms, ratio
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.bench
+ACTOR = Actor("Bench", "bench@localhost")
+DIGESTS = {"of": "media", "digests": {"sha256": "0" * 64}}
+
+
+def long_log(folder: Path, records: int) -> Path:
+    """A true log of `records` lines: a pair of real records, repeated with new numbers and a new chain."""
+    state = StateFolder(folder / "state")
+    with Session(ACTOR, state) as session:
+        log = CustodyLog.create(str(folder / "case"), session)
+        log.outcome(log.intent("evidence.hashed", {"of": "media"}, exhibit="EX1"), "ok", DIGESTS)
+        log.outcome(log.intent("evidence.hashed", {"of": "media"}, exhibit="EX1"), "ok", DIGESTS)
+    path = folder / "case" / "custody.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    pair, before = [decode(line) for line in lines[-2:]], line_hash(lines[-1])
+    with path.open("ab") as file:
+        for number in range(len(lines) + 1, records + 1):
+            op = f"00000000-0000-4000-8000-{(number - len(lines) - 1) // 2:012x}"
+            record = pair[(number - len(lines) - 1) % 2]
+            line = encode({**record, "seq": number, "prev": before, "op": op})
+            before = line_hash(line)
+            file.write(line)
+    return path
+
+
+def test_append(tmp_path: Path, tables: list[Table]) -> None:
+    table = Table("Append to the custody log", ("lines before", "time of one record", "it / the short log"))
+    found: dict[int, Sample] = {}
+    for records in (11, 10_001, 100_001):
+        path = long_log(tmp_path / str(records), records)
+        with Session(ACTOR, StateFolder(tmp_path / str(records) / "new-state")) as session:
+            log = CustodyLog.open(str(path), session)
+            note = functools.partial(log.event, "note.added", {"sha256": "0" * 64})
+            found[records] = calls_in_turn({"event": note}, runs=40 * RUNS)["event"]
+    for records, sample in found.items():
+        table.add(f"{records:,}", ms(sample), ratio(sample, found[11]))
+    tables.append(table)
+    assert len(table.rows) == len(found)
+
+
+def test_verify(tmp_path: Path, tables: list[Table]) -> None:
+    columns = ("lines", "time", "records/s", "it / half the lines")
+    table, before = Table("Verify the custody log", columns), None
+    for records in (25_001, 50_001, 100_001):
+        path = long_log(tmp_path / str(records), records)
+        assert not [found for found in verify_log(str(path)).findings if found.severity == "FAIL"]
+        found = calls_in_turn({"verify": functools.partial(verify_log, str(path))})["verify"]
+        table.add(
+            f"{records:,}",
+            ms(found),
+            f"{records / found.seconds:,.0f}",
+            ratio(found, before) if before else "",
+        )
+        before = found
+    tables.append(table)
