@@ -109,11 +109,8 @@ def _aff4(head: bytes, image: Image) -> bool:
 
 
 def _gzip(head: bytes, _image: Image) -> bool:
-    """RFC 1952: method 8 (deflate), reserved flags zero, an operating system that exists or is unknown."""
-    return len(head) >= 18 and head.startswith(b"\x1f\x8b\x08") and not head[3] & 0xE0 and head[9] in _GZIP_OS
-
-
-_GZIP_OS = {*range(14), 255}
+    """RFC 1952: method 8 (deflate), reserved flags zero, room for header and trailer."""
+    return len(head) >= 18 and head.startswith(b"\x1f\x8b\x08") and not head[3] & 0xE0
 
 
 def _zstd(head: bytes, _image: Image) -> bool:

@@ -58,9 +58,8 @@ def _find_beside(path: str) -> SplitSet:
         return os.path.join(directory, f"{stem}.{text}")
 
     if chain is None:
-        counted = _count_from_start(suffix, present)
-        if _is_segment_all_the_same(suffix, counted, present):
-            missing = _successors(counted[-1])[0] if counted else _starts(len(suffix), suffix)[-1]
+        missing = _missing_before(suffix, present)
+        if missing is not None:
             raise _missing(named(missing), path)
         return SplitSet((path,), _lone_notice(path) if suffix.isdigit() else ())
     _refuse_strays(chain, present, other_case, named)
@@ -135,6 +134,8 @@ def _is_stray(text: str, chain: list[str], present: dict[str, int]) -> bool:
         if text.isdigit() or present[text] == present[chain[0]]:
             return True
         return _number(text) - _number(chain[-1]) <= _NEAR and len(text) == len(chain[-1])
+    if _widens_to(chain[-1], text):
+        return True
     # Another width: a set of its own where its first file is there; letters of another width are words (`.img`).
     return text.isdigit() and not any(start in present for start in _starts(len(text), text))
 
@@ -170,12 +171,29 @@ def _count_from(start: str, present: dict[str, int]) -> list[str]:
         chain.append(following)
 
 
-def _is_segment_all_the_same(suffix: str, counted: list[str], present: dict[str, int]) -> bool:
-    """Whether a file that counting does not reach is still surely a segment, and not `backup.2024` or `disk.dd`."""
+def _missing_before(suffix: str, present: dict[str, int]) -> str | None:
+    """The first suffix that is missing before one that counting does not reach; None if it is `backup.2024` or `disk.dd`."""
+    for width in range(len(suffix), 1, -1):
+        counted = _count_from_start(suffix[:width], present)
+        if counted and (width == len(suffix) or _widens_to(counted[-1], suffix)):
+            following = _successors(counted[-1])
+            missing = next((text for text in following if len(text) == len(suffix)), following[0])
+            return missing if suffix.isdigit() or _is_stray(suffix, counted, present) else None
+    return _starts(len(suffix), suffix)[-1] if _is_numbered(suffix, present) else None
+
+
+def _is_numbered(suffix: str, present: dict[str, int]) -> bool:
+    """Whether a file is surely a segment although none is there that a set could begin with."""
     if not suffix.isdigit():
-        return _is_stray(suffix, counted, present) if counted else _looks_early(suffix)
+        return _looks_early(suffix)
     alike = [text for text in present if len(text) == len(suffix)]
     return any(_looks_early(text) for text in alike) or (len(suffix) == 3 and len(alike) > 1)
+
+
+def _widens_to(last: str, suffix: str) -> bool:
+    """Whether counting on from `last` leads to suffixes like this wider one."""
+    wider = (text for text in _successors(last) if len(text) == len(suffix) > len(last))
+    return any(suffix.isdigit() or text[0] == suffix[0] for text in wider)
 
 
 def _looks_early(suffix: str) -> bool:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from imgkit.containers.evidence_file import EvidenceFile, data_ranges, fill, open_evidence
 from imgkit.errors import ImageError, MediaReadError, MissingSegment, NotPermitted
 from imgkit.image import Image, Segment
+from imgkit.linux.files import Identity, acting_as
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,17 +76,19 @@ class _SegmentFiles:
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._most = _MOST_OPEN if limit < 0 else max(1, min(_MOST_OPEN, limit // 4))
         self._lock = threading.Lock()
-        self._idle: OrderedDict[int, EvidenceFile] = OrderedDict()
+        self._open: OrderedDict[int, EvidenceFile] = OrderedDict()  # the longest unused first
+        self._readers: Counter[int] = Counter()
         self._closed = False
+        # Any thread may have to open a segment again: with the rights of the one that opened the set.
+        self._identity = Identity.of_thread()
         self.atime_may_change = False
         segments = []
         try:
             for index, path in enumerate(paths):
-                file = _open_segment(path)
-                self._idle[index] = file
+                self._open[index] = file = _open_segment(path)
                 self.atime_may_change |= file.atime_may_change
                 segments.append(file.segment)
-                self._trim()
+                self._close_idle(self._most)
         except BaseException:
             self.close()
             raise
@@ -93,7 +96,7 @@ class _SegmentFiles:
 
     @contextlib.contextmanager
     def opened(self, index: int, media_offset: int, length: int) -> Iterator[EvidenceFile]:
-        """Lend an open segment to one thread; nobody closes it meanwhile.
+        """Lend an open segment to a reader; it is not closed meanwhile.
 
         Raises:
             MediaReadError: For the media range given: the file cannot be opened any more or is another one.
@@ -102,25 +105,31 @@ class _SegmentFiles:
             if self._closed:
                 msg = "read of a closed image"
                 raise ValueError(msg)
-            file = self._idle.pop(index, None)
-        if file is None:
-            file = self._reopen(self.segments[index], media_offset, length)
+            if index not in self._open:
+                self._open[index] = self._reopen(self.segments[index], media_offset, length)
+            self._open.move_to_end(index)
+            self._readers[index] += 1
+            file = self._open[index]
         try:
             yield file
         finally:
-            self._take_back(index, file)
+            with self._lock:
+                self._readers[index] -= 1
+                self._close_idle(self._most)
 
-    def _take_back(self, index: int, file: EvidenceFile) -> None:
+    def close(self) -> None:
+        """Close every file; one that is being read is closed when its reader is done."""
         with self._lock:
-            if self._closed or index in self._idle:
-                file.close()  # another thread opened it too and gave it back first
-                return
-            self._idle[index] = file
-            self._trim()
+            self._closed = True
+            self._most = 0
+            self._close_idle(0)
 
-    def _trim(self) -> None:
-        while len(self._idle) > self._most:
-            self._idle.popitem(last=False)[1].close()
+    def _close_idle(self, most: int) -> None:
+        """Close the longest unused until `most` are open, as far as nobody reads them; the lock is held."""
+        surplus = len(self._open) - most
+        idle = [index for index in self._open if not self._readers[index]] if surplus > 0 else []
+        for index in idle[:surplus]:
+            self._open.pop(index).close()
 
     def _reopen(self, segment: Segment, media_offset: int, length: int) -> EvidenceFile:
         try:
@@ -142,24 +151,15 @@ class _SegmentFiles:
 
     def _open_with_room(self, path: str) -> EvidenceFile:
         """Open; where this process has no descriptor left, give back ours that idle and try once more."""
-        try:
+        with acting_as(self._identity):
+            try:
+                return open_evidence(path)
+            except ImageError as error:
+                cause = error.__cause__
+                if not isinstance(cause, OSError) or cause.errno != errno.EMFILE:
+                    raise
+            self._close_idle(0)
             return open_evidence(path)
-        except ImageError as error:
-            cause = error.__cause__
-            if not isinstance(cause, OSError) or cause.errno != errno.EMFILE:
-                raise
-        with self._lock:
-            self._close_idle()
-        return open_evidence(path)
-
-    def _close_idle(self) -> None:
-        while self._idle:
-            self._idle.popitem()[1].close()
-
-    def close(self) -> None:
-        with self._lock:
-            self._closed = True
-            self._close_idle()
 
 
 def _open_segment(path: str) -> EvidenceFile:
