@@ -39,7 +39,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "doctor": {"blkid", "filesystems", "linux", "errors"},
     "selftest": EVIDENCE,
     "examination": EVIDENCE,
-    "cli": {"examination", "custody", "reports", "doctor", "selftest", "errors", "api"},
+    "cli": {
+        "examination",
+        "custody",
+        "reports",
+        "doctor",
+        "selftest",
+        "hashing",
+        "references",
+        "errors",
+        "api",
+    },
     "__main__": {"cli"},
     "api": EVIDENCE | {"examination"},
 }
