@@ -87,3 +87,22 @@ class PartitionTable:
     containers: tuple[ExtendedContainer, ...] = ()
     id: str | None = None
     readers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a second reader makes of the same media: a witness, never the answer by itself.
+
+    Attributes:
+        reader: In words: `the Sleuth Kit`, `libblkid`.
+        scheme: In our words (`apple`, not `mac`), or `none`.
+        partitions: Allocated rows without extended containers and tables, as that reader numbers them.
+        refusal: Why it reads no table, in its own words, or an empty string.
+        id: Disk signature or GUID, or None.
+    """
+
+    reader: str
+    scheme: str
+    partitions: tuple[Partition, ...] = ()
+    refusal: str = ""
+    id: str | None = None
