@@ -2,7 +2,7 @@
 
 What holds at every step: the device is bound AUTOCLEAR, so a crash leaves nothing until keep(); nothing the kernel
 was asked for is trusted, everything is read back; a device is identified by diskseq, file and range, never by a path.
-The protocol and the measurements behind it are in docs/attach.md.
+The protocol and the measurements behind it are in docs/guide/attach-and-mount.md.
 """
 
 from __future__ import annotations

@@ -99,6 +99,12 @@ class LoopDevice:
         if not self._kept:
             wait_until_gone(self.attachment, RELEASE_LIMIT)
 
+    def hand_over(self) -> None:
+        """Let go of the device without waiting: a mount holds it now, and it goes when that ends."""
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            os.close(fd)
+
     def _take_down(self) -> None:
         if self._fd < 0:
             return
@@ -261,7 +267,7 @@ def _attach_one(below: _Below, asked: Extent, wanted: Wanted) -> LoopDevice:
     except OSError as error:
         os.close(fd)
         raise AttachError(f"cannot read back what {device} is bound to: {error.strerror}") from error
-    except AttachError:
+    except BaseException:  # a signal too: a device without an owner would stay until we exit
         os.close(fd)
         raise
     return LoopDevice(fd, _attachment(below, asked, wanted.label, proof, number=number, notices=notices))

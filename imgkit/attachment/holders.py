@@ -9,6 +9,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from imgkit.attachment.ask import stat_in_time
 from imgkit.attachment.facts import Holder
 from imgkit.linux import sysblock
 from imgkit.linux.mount import read_mountinfo
@@ -146,8 +147,8 @@ def _writing_loops(facts: os.stat_result) -> Iterator[Holder]:
         if path is None or sysblock.read_number(name, "ro") != 0:
             continue
         try:
-            same = os.path.samestat(os.stat(path), facts)
+            same = os.path.samestat(stat_in_time(os.fsdecode(path)), facts)
         except OSError:
-            continue
+            continue  # deleted, or on a file server that does not answer
         if same:
             yield Holder("device", f"/dev/{name} is bound to it read-write")

@@ -127,30 +127,32 @@ def _refuse_if_built_upon(attachment: Attachment) -> None:
 
 
 def _look(attachment: Attachment, fd: int, info: loop.LoopInfo64 | None) -> Detached:
-    proof = read_proof(fd, attachment.number, info=info) if info is not None else None
+    guard = guard_of(attachment.backing.dev, attachment.backing.ino)
+    if info is None:
+        detail = f"{attachment.backing.path} cannot be looked at: the file server does not answer"
+        changes = BackingChange(changed=True, touched=False, details=(detail,), now=None)
+        return Detached(attachment, None, guard, changes, 0)
+    proof = read_proof(fd, attachment.number, info=info)
     changes = backing_now(attachment)
     swapped = _swapped(attachment, proof)
     if swapped:
         changes = BackingChange(
             changed=True, touched=False, details=(*swapped, *changes.details), now=changes.now
         )
-    guard = guard_of(attachment.backing.dev, attachment.backing.ino)
     return Detached(attachment, proof, guard, changes, _written(attachment, proof))
 
 
-def _swapped(attachment: Attachment, proof: Proof | None) -> tuple[str, ...]:
-    if proof is None:
-        return ()
+def _swapped(attachment: Attachment, proof: Proof) -> tuple[str, ...]:
     names = ("device", "inode", "offset", "sizelimit", "diskseq", "block_size", "size", "read_only")
-    pairs = ((name, getattr(attachment.proof, name), getattr(proof, name)) for name in names)
+    pairs = [(name, getattr(attachment.proof, name), getattr(proof, name)) for name in names]
+    # A proof that was listed after the swap agrees with itself; the recorded file does not.
+    pairs.append(("file", (attachment.backing.dev, attachment.backing.ino), (proof.device, proof.inode)))
     return tuple(
         f"{attachment.device}: {name} {then} at attach, {now} now" for name, then, now in pairs if then != now
     )
 
 
-def _written(attachment: Attachment, proof: Proof | None) -> int:
-    if proof is None:
-        return 0
+def _written(attachment: Attachment, proof: Proof) -> int:
     then = attachment.proof.sectors_written + attachment.proof.sectors_discarded
     return proof.sectors_written + proof.sectors_discarded - then
 

@@ -25,7 +25,7 @@ from imgkit.attachment import (
     list_attachments,
 )
 from imgkit.containers import open_image
-from imgkit.errors import AttachError, Busy, HostError, NotPermitted, UsageError
+from imgkit.errors import AttachError, Busy, HostError, NotPermitted, SizeMismatch, UsageError
 from imgkit.image import Extent
 from imgkit.linux import blockdev, loop, sysblock
 from imgkit.partitions import read_partition_table
@@ -141,6 +141,21 @@ def test_refused_before_anything_is_done(make_image: MakeImage) -> None:
         ):
             with pytest.raises(AttachError):
                 attach(image, extent)
+
+
+def test_split_set_is_refused_by_name(tmp_path: Path) -> None:
+    for number in (1, 2):
+        (tmp_path / f"disk.00{number}").write_bytes(os.urandom(1 << 16))
+    wanted = r"disk\.001: attach of a split set or container \(split-raw\) comes with the next release"
+    with open_image(tmp_path / "disk.001") as image, pytest.raises(AttachError, match=wanted):
+        attach(image)
+
+
+def test_changed_size_since_it_was_opened(scratch_image: Path) -> None:
+    with open_image(scratch_image) as image:
+        os.truncate(scratch_image, 1 << 19)
+        with pytest.raises(SizeMismatch, match="had 1048576 bytes when it was opened and has 524288 now"):
+            attach(image)
 
 
 @pytest.mark.parametrize("label", ["mine:1", "imgkit:" + "x" * LABEL_LIMIT, "imgkit:\u00e9"])

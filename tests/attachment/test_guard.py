@@ -154,3 +154,17 @@ def test_access_time_is_kept_or_the_notice_is_there(scratch_image: Path) -> None
         fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) & ~os.O_NOATIME)
         with attach(image) as other:
             assert any("access time" in notice for notice in other.attachment.notices)
+
+
+def test_guard_is_unknown_where_the_kernel_hides_it(scratch_image: Path) -> None:
+    """/proc/locks of another pid namespace leaves out the leases of those who exited."""
+    with open_image(scratch_image) as image, attach(image) as device:
+        attachment = device.attachment
+        code = (
+            "import sys\n"
+            "from imgkit.attachment import list_attachments\n"
+            "print([found.guard for found in list_attachments() if found.label == sys.argv[1]])\n"
+        )
+        command = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", code, attachment.label]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout == "['unknown']\n", done.stderr

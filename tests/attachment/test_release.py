@@ -194,9 +194,11 @@ def test_swapped_file_is_found(scratch_image: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.img"
     other.write_bytes(bytes(1 << 20))
     swap(attachment.device, other)
-    result = detach(attachment)
+    listed = next(found for found in list_attachments() if found.label == attachment.label)
+    assert listed.diskseq != attachment.diskseq
+    result = detach(replace(listed, backing=attachment.backing))
     assert result.changed
-    assert any("inode" in detail for detail in result.changes.details)
+    assert any(": file (" in detail for detail in result.changes.details)
     assert not sysblock.loop_is_bound(attachment.number) or not is_bound(attachment)
 
 

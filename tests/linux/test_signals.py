@@ -1,0 +1,95 @@
+"""signals_held: nothing is torn apart, and nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from imgkit.linux.signals import signals_held
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+
+def test_delivered_once_at_the_end() -> None:
+    came: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+
+    before = signal.signal(signal.SIGTERM, note)
+    try:
+        with signals_held():
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.01)
+            assert came == []
+        assert came == [signal.SIGTERM]
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert came == [signal.SIGTERM] * 2
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_another_thread_does_not_let_it_through() -> None:
+    """The kernel hands a signal to any thread that does not block it; Python then acts in the main thread."""
+    stop, steps = threading.Event(), []
+
+    def act() -> None:
+        with signals_held():
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.02)
+            steps.append("finished")
+
+    thread = threading.Thread(target=stop.wait)
+    thread.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            act()
+    finally:
+        stop.set()
+        thread.join()
+    assert steps == ["finished"]
+
+
+def test_nested_holds_until_the_outermost() -> None:
+    steps = []
+
+    def act() -> None:
+        with signals_held():
+            with signals_held():
+                os.kill(os.getpid(), signal.SIGINT)
+            steps.append("after the inner")
+
+    with pytest.raises(KeyboardInterrupt):
+        act()
+    assert steps == ["after the inner"]
+
+
+def test_default_action_comes_after_the_block() -> None:
+    code = (
+        "import os, signal, time\n"
+        "from imgkit.linux.signals import signals_held\n"
+        "with signals_held():\n"
+        "    os.kill(os.getpid(), signal.SIGTERM); time.sleep(0.01); print('done', flush=True)\n"
+        "print('never')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (-signal.SIGTERM, "done\n")
+
+
+def test_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with signals_held():
+            os.kill(os.getpid(), signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
