@@ -63,6 +63,7 @@ class Appender:
         session: Whose records these are.
         identity: With whose rights the case folder is touched; None: the caller's.
         environment: Facts about the log's place for `env`.
+        aside: Enclosures that wait for the record that will name them.
         notices: Sentences for the examiner about what did not stop the append.
     """
 
@@ -73,6 +74,8 @@ class Appender:
         self.identity = identity
         self.notices: list[str] = []
         self.environment: dict[str, Any] = {}
+        self.aside: list[enclosures.Aside] = []
+        self._looked = False
 
     def append(self, fields: dict[str, Any], *, unless: Unless | None = None) -> Written | None:
         """Append one record, durable when this returns; None where `unless` holds.
@@ -92,8 +95,7 @@ class Appender:
                     refuse_difference(fd, remembered, self.path)
             if unless is not None and self._holds(fd, unless):
                 return None
-            self._keep(kept)
-            return self._write(fd, record, remembered)
+            return self._write(fd, record, kept, remembered)
 
     def accept_difference(self, make: Callable[[dict[str, Any]], dict[str, Any]]) -> Written:
         """Append although the log is not what this host remembers; `make` gets `{code, remembered, found}`.
@@ -113,8 +115,7 @@ class Appender:
             found = {"size": tail.seq, "bytes": tail.complete_bytes, "head": tail.head}
             known = {"size": remembered.size, "bytes": remembered.bytes, "head": remembered.head}
             record, kept = self.prepare(make({"code": code, "remembered": known, "found": found}))
-            self._keep(kept)
-            return self._write(fd, record, None)
+            return self._write(fd, record, kept, None)
 
     def prepare(self, fields: dict[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]:
         """Return the record as it will stand but for number, chain and time, and the enclosures it names.
@@ -136,16 +137,17 @@ class Appender:
             )
         return record, kept
 
-    def _write(self, fd: int, record: dict[str, Any], remembered: Head | None) -> Written:
+    def _write(
+        self, fd: int, record: dict[str, Any], kept: dict[str, bytes], remembered: Head | None
+    ) -> Written:
         """Recover, reserve, write, remember; the lock is held."""
         with self._told("read"):
             tail = read_tail(fd, self.log, remembered, self.path)
+        self._name_left_aside(fd)
         if tail.torn:
             tail = self._recover(fd, tail)
         self._reserve(fd, tail, must=record["phase"] == INTENT)
-        written, tail = self._add(fd, tail, record)
-        if written.record.get("session") == self.session.uuid and "env" in written.record:
-            self.session.introduced(self.log)
+        written, tail = self._add(fd, tail, record, kept)
         try:
             self.session.state.remember(
                 Head(self.log, self.path, tail.seq, tail.length, tail.head, tail.last)
@@ -160,33 +162,64 @@ class Appender:
         """Seal torn lines: close the last and append log.recovered in one write."""
         fields = {"type": "log.recovered", "phase": "event", "data": tail.recovery()}
         record, kept = self.prepare(fields)
-        self._keep(kept)
         self._reserve(fd, tail, must=False)
-        written, tail = self._add(fd, tail, record)
-        if "env" in written.record:
-            self.session.introduced(self.log)
-        return tail
+        return self._add(fd, tail, record, kept)[1]
 
-    def _add(self, fd: int, tail: Tail, record: dict[str, Any]) -> tuple[Written, Tail]:
-        """One write, one fsync. An error of either is final: what the kernel then has is not known."""
+    def _add(
+        self, fd: int, tail: Tail, record: dict[str, Any], kept: dict[str, bytes]
+    ) -> tuple[Written, Tail]:
+        """Put one record, and the enclosures it names, onto the disk."""
+        own = record["session"] == self.session.uuid
+        if own and self.session.introduced_to(self.log):
+            record = {key: value for key, value in record.items() if key != "env"}
         record = record | {"seq": tail.seq + 1, "prev": tail.head, "time": stamp()}
-        if self.session.introduced_to(self.log) and record["session"] == self.session.uuid:
-            record.pop("env", None)
         line = encode(record)
-        data = line if tail.closed else b"\n" + line
-        with self._told("append to"):
-            _within_file_limit(tail.length + len(data), self.path)
-            count = os.write(fd, data)
-            if count != len(data):
-                raise CustodyError(
-                    f"cannot append to custody log {self.path!r}: {count} of {len(data)} bytes were written",
-                    hint="make room; the next record seals the torn line",
-                )
-            os.fsync(fd)
-        after = Tail(
-            tail.length + len(data), tail.seq + 1, line_hash(line), len(line), tail.seq + 1, (), closed=True
-        )
+        with self._told("write enclosures beside"):
+            aside = enclosures.put_aside(os.path.dirname(self.path), kept)
+        try:
+            self._write_once(fd, line if tail.closed else b"\n" + line, tail.length)
+        except BaseException:
+            enclosures.discard(aside)
+            raise
+        with self._told("sync"):
+            os.fsync(
+                fd
+            )  # an error is final: what is on the disk then is not known, and a second try would say ok
+        if own and "env" in record:
+            self.session.introduced(self.log)
+        self._publish(line, aside)
+        length = tail.complete_bytes + len(line)
+        after = Tail(length, tail.seq + 1, line_hash(line), len(line), tail.seq + 1, (), closed=True)
         return Written(after.seq, record), after
+
+    def _write_once(self, fd: int, data: bytes, length: int) -> None:
+        with self._told("append to"):
+            _within_file_limit(length + len(data), self.path)
+            count = os.write(fd, data)
+        if count != len(data):
+            raise CustodyError(
+                f"cannot append to custody log {self.path!r}: {count} of {len(data)} bytes were written",
+                hint="make room; the next record seals the torn line",
+            )
+
+    def _publish(self, line: bytes, aside: list[enclosures.Aside]) -> None:
+        """Name the enclosures of a durable record, those that were put aside for it before among them."""
+        named = [one for one in self.aside if one.name.encode() in line]
+        try:
+            with self._told("name the enclosures beside"):
+                enclosures.publish([*aside, *named])
+        except CustodyError as error:
+            self.notices.append(error.message)  # the bytes are safe; the next run names them
+        self.aside = [one for one in self.aside if one not in named]
+
+    def _name_left_aside(self, fd: int) -> None:
+        """Once a run: name the enclosures whose record a killed run still wrote."""
+        if self._looked:
+            return
+        self._looked = True
+        with self._told("look at the enclosures beside"):
+            left = enclosures.left_aside(os.path.dirname(self.path))
+            enclosures.publish([one for one in left if holds_since(fd, 0, one.name.encode())])
 
     def _reserve(self, fd: int, tail: Tail, *, must: bool) -> None:
         """Keep room past the end, so that an outcome finds it; without any, an intent is refused."""
@@ -198,10 +231,6 @@ class Appender:
             elif must:
                 with self._told("reserve room for"):
                     raise
-
-    def _keep(self, kept: dict[str, bytes]) -> None:
-        with self._told("write enclosures beside"):
-            enclosures.keep(os.path.dirname(self.path), kept)
 
     def _holds(self, fd: int, unless: Unless) -> bool:
         with self._told("read"):

@@ -7,29 +7,49 @@ import hashlib
 import os
 import re
 import uuid
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from imgkit.custody.durable import (
     NEW_FILE,
-    create_file,
+    READ_FILE,
     mode_like,
     name_new_file,
     own_like,
-    read_whole,
     sync_folder,
+    write_all,
 )
 from imgkit.custody.record import INTEGER_LIMIT, LINE_LIMIT, LIST_LIMIT, ZEROS, encode_document
 from imgkit.errors import CustodyError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
 FOLDER = "enclosures"
 _PARTS = ("data", "env", "error", "reason", "authority", "place")  # what of a record may be long
 _SHORT = 256  # bytes: a reference takes about as much, so nothing is won below
 _EXTENSION = re.compile(r"[a-z0-9]{1,16}\Z")
+_ASIDE = re.compile(r"\.([0-9a-f]{64}\.[a-z0-9]{1,16})\.[0-9a-f]{32}\.tmp\Z")
 _BLOCK = 1 << 20
 _TIME_ROOM = 256  # bytes: the stamp is made later, under the lock
+
+
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """An enclosure that is durable and waits for its record.
+
+    Attributes:
+        temp: Where it lies.
+        path: Where it will.
+    """
+
+    temp: str
+    path: str
+
+    @property
+    def name(self) -> str:
+        """What the record calls it."""
+        return os.path.basename(self.path)
 
 
 def fit(record: dict[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]:
@@ -51,50 +71,96 @@ def fit(record: dict[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]:
     return slim, enclosures
 
 
-def keep(folder: str, enclosures: dict[str, bytes]) -> None:
-    """Write enclosures into a case folder, durable; what is there with the same bytes stays.
+def put_aside(folder: str, enclosures: Mapping[str, bytes]) -> list[Aside]:
+    """Write enclosures (name -> bytes) into a case folder, durable but not yet named: their record comes first.
+
+    A file that no record names would look smuggled in, and a kill may come between the two.
 
     Raises:
         CustodyError: A file of that name holds other bytes.
         OSError: As the kernel says.
     """
     if not enclosures:
-        return
-    place = _place(folder)
-    like = os.stat(folder)
+        return []
+    place, like, aside = _place(folder), os.stat(folder), []
     for name, data in enclosures.items():
         path = os.path.join(place, name)
-        try:
-            create_file(path, data, like=like, mode=_mode(like))
-        except FileExistsError as error:
-            if read_whole(path, limit=len(data)) != data:
-                raise _changed(path) from error
+        if os.path.lexists(path):
+            _refuse_other(path)
+            continue
+        temp = _aside_name(place, name)
+        with _removed_on_failure(temp):
+            _write(temp, (data,), like)
+        aside.append(Aside(temp, path))
+    return aside
 
 
-def keep_file(folder: str, source: int, extension: str) -> tuple[str, int, str]:
-    """Copy an open file into a case folder; return its SHA-256, its bytes and its name there.
+def put_aside_file(folder: str, source: int, extension: str) -> tuple[str, int, str, list[Aside]]:
+    """As put_aside, for a copy of an open file; return its SHA-256, its bytes, its name, and what was put aside.
 
     Raises:
         CustodyError: An enclosure of that name holds other bytes.
         OSError: As the kernel says.
     """
     place, like = _place(folder), os.stat(folder)
-    temp = os.path.join(place, f".{uuid.uuid4().hex}.tmp")
-    try:
-        digest, size = _copy(source, temp, like)
-        path = os.path.join(place, f"{digest}.{checked_extension(extension)}")
+    hasher, size = hashlib.sha256(), 0
+
+    def blocks() -> Iterator[bytes]:
+        nonlocal size
+        while block := os.pread(source, _BLOCK, size):
+            hasher.update(block)
+            size += len(block)
+            yield block
+
+    first = os.path.join(place, f".{uuid.uuid4().hex}.tmp")
+    with _removed_on_failure(first):
+        _write(first, blocks(), like)
+        name = f"{hasher.hexdigest()}.{checked_extension(extension)}"
+        path, temp = os.path.join(place, name), _aside_name(place, name)
+        if os.path.lexists(path):
+            _refuse_other(path)
+            os.unlink(first)
+            return hasher.hexdigest(), size, name, []
+        os.rename(first, temp)
+    return hasher.hexdigest(), size, name, [Aside(temp, path)]
+
+
+def publish(aside: Iterable[Aside]) -> None:
+    """Give what was put aside its name, now that a durable record names it.
+
+    Raises:
+        OSError: As the kernel says; what is still aside can be published later.
+    """
+    folders = set()
+    for one in aside:
         try:
-            name_new_file(temp, path)
-        except FileExistsError as error:
-            if _digest_of(path) != digest:
-                raise _changed(path) from error
-            os.unlink(temp)
-    except BaseException:
-        with contextlib.suppress(OSError):  # the first error is the one to tell
-            os.unlink(temp)
-        raise
-    sync_folder(place)
-    return digest, size, os.path.basename(path)
+            name_new_file(one.temp, one.path)
+        except FileExistsError:
+            os.unlink(one.temp)  # another record was quicker with the same bytes
+        except FileNotFoundError:
+            if not os.path.lexists(one.path):  # else another run has named it for us
+                raise
+        folders.add(os.path.dirname(one.path))
+    for place in folders:
+        sync_folder(place)
+
+
+def discard(aside: Iterable[Aside]) -> None:
+    """Remove what no record will name."""
+    for one in aside:
+        with contextlib.suppress(OSError):  # the error that made it superfluous is the one to tell
+            os.unlink(one.temp)
+
+
+def left_aside(folder: str) -> list[Aside]:
+    """Return what a killed run left unnamed; whether a record names it, the log tells."""
+    place = os.path.join(folder, FOLDER)
+    try:
+        names = os.listdir(place)
+    except FileNotFoundError:
+        return []
+    found = [(name, _ASIDE.match(name)) for name in names]
+    return [Aside(os.path.join(place, name), os.path.join(place, match[1])) for name, match in found if match]
 
 
 def checked_extension(extension: str) -> str:
@@ -165,33 +231,38 @@ def _place(folder: str) -> str:
     return place
 
 
-def _mode(folder: os.stat_result) -> int:
-    return mode_like(folder) & 0o440
+def _aside_name(place: str, name: str) -> str:
+    return os.path.join(place, f".{name}.{uuid.uuid4().hex}.tmp")
 
 
-def _copy(source: int, temp: str, like: os.stat_result) -> tuple[str, int]:
-    digest, offset = hashlib.sha256(), 0
-    fd = os.open(temp, NEW_FILE, _mode(like))
+def _write(path: str, blocks: Iterable[bytes], like: os.stat_result) -> None:
+    mode = mode_like(like) & 0o440
+    fd = os.open(path, NEW_FILE, mode)
     try:
-        while block := os.pread(source, _BLOCK, offset):
-            digest.update(block)
-            offset += len(block)
-            view = memoryview(block)
-            while view:
-                view = view[os.write(fd, view) :]
+        write_all(fd, blocks)
         own_like(fd, like)
-        os.fchmod(fd, _mode(like))
+        os.fchmod(fd, mode)
         os.fsync(fd)
     finally:
         os.close(fd)
-    return digest.hexdigest(), offset
 
 
-def _digest_of(path: str) -> str:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+@contextlib.contextmanager
+def _removed_on_failure(path: str) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):  # the first error is the one to tell
+            os.unlink(path)
+        raise
+
+
+def _refuse_other(path: str) -> None:
+    """Raise unless the file holds the bytes its name says."""
+    fd = os.open(path, READ_FILE)
     with open(fd, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _changed(path: str) -> CustodyError:
-    return CustodyError(f"enclosure {path!r} does not hold the bytes its name says", code="ENCLOSURE_CHANGED")
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != os.path.basename(path).partition(".")[0]:
+        raise CustodyError(
+            f"enclosure {path!r} does not hold the bytes its name says", code="ENCLOSURE_CHANGED"
+        )

@@ -4,43 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING
 
 from imgkit.custody.append import creation_name
 from imgkit.custody.durable import create_file, mode_like, own_like, sync_folder
 from imgkit.errors import CustodyError
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
 LOG_NAME = "custody.jsonl"
 SUBFOLDERS = ("checkpoints", "receipts", "enclosures")
-_README = """\
-Custody record
-==============
-
-custody.jsonl       the record, one line an entry; only ever appended to
-checkpoints/        signed statements of what the record was at a moment, and their time stamps
-receipts/           one-line receipts that were given and received
-enclosures/         <sha256>.<ext>: notes, reports and long lists that entries name by their digest
-verify.sh           checks this folder with stock tools
-
-Each line is JSON with an LF. `prev` is the SHA-256 of the line before, with its LF, in lower-case hex; 64 zeros in
-line 1. To check a line by hand (here line 5 against line 4):
-
-    sed -n 4p custody.jsonl | sha256sum
-    sed -n 5p custody.jsonl | jq -r .prev
-
-To check all of them, with sh, split, xargs, sha256sum, paste, awk and jq:
-
-    sh verify.sh
-
-An enclosure is checked with sha256sum: the digest is its name. With imgkit: imgkit log verify FOLDER.
-
-The chain alone shows that nothing between two lines was changed afterwards by somebody who did not also rewrite
-everything that follows. That the whole was not rewritten, and that its end was not cut off, only a receipt, a time
-stamp or another copy held by somebody else can show.
-"""
 
 
 def make_folder(path: str, *, private: bool) -> None:
@@ -61,7 +31,7 @@ def furnish(folder: str) -> None:
     """Make what stands beside the record; what is there already stays as it is.
 
     Raises:
-        CustodyError: The installation lacks verify.sh.
+        CustodyError: The installation lacks one of them.
         OSError: As the kernel says.
     """
     like = os.stat(folder)
@@ -70,14 +40,14 @@ def furnish(folder: str) -> None:
             _make_subfolder(os.path.join(folder, name), like, like.st_mode & 0o7777)
     mode = mode_like(like)
     for name, data, bits in (
-        ("README.txt", _README.encode(), mode),
-        ("verify.sh", _verify_script(), mode | 0o111),
+        ("README.txt", _packaged("README.txt"), mode),
+        ("verify.sh", _packaged("verify.sh"), mode | 0o111),
     ):
         with contextlib.suppress(FileExistsError):
             create_file(os.path.join(folder, name), data, like=like, mode=bits)
 
 
-def create_log(path: str, log: str, lines: Iterable[bytes]) -> None:
+def create_log(path: str, log: str, line: bytes) -> None:
     """Put the log with its first line at `path`: it is there whole, or not at all.
 
     Raises:
@@ -86,7 +56,7 @@ def create_log(path: str, log: str, lines: Iterable[bytes]) -> None:
     """
     like = os.stat(os.path.dirname(path))
     try:
-        create_file(path, b"".join(lines), like=like, mode=mode_like(like), temp=creation_name(path, log))
+        create_file(path, line, like=like, mode=mode_like(like), temp=creation_name(path, log))
     except FileExistsError as error:
         raise exists(path) from error
 
@@ -109,8 +79,8 @@ def _make_subfolder(path: str, like: os.stat_result, mode: int) -> None:
         os.close(fd)
 
 
-def _verify_script() -> bytes:
-    place = os.path.join(os.path.dirname(__file__), "verify.sh")
+def _packaged(name: str) -> bytes:
+    place = os.path.join(os.path.dirname(__file__), name)
     try:
         with open(place, "rb") as file:
             return file.read()

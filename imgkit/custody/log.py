@@ -13,8 +13,8 @@ from imgkit.custody.append import Appender, Unless
 from imgkit.custody.clock import stamp
 from imgkit.custody.durable import told
 from imgkit.custody.filesystem import holding
-from imgkit.custody.reading import lines_of, open_intents, read_opening, runs
-from imgkit.custody.record import VERSION, ZEROS, decode, encode, is_json, line_hash, plain, validate
+from imgkit.custody.reading import lines_of, open_intents, read_opening, read_records, runs
+from imgkit.custody.record import VERSION, ZEROS, encode, line_hash, plain, validate
 from imgkit.custody.state import Head
 from imgkit.errors import CustodyError, OutcomeSpooled
 from imgkit.linux.files import acting_as
@@ -89,9 +89,10 @@ class CustodyLog:
                 session, kind, dict(data or {}), place_found.name if place_found.shared else None
             )
             folder.furnish(os.path.dirname(path))
-            enclosures.keep(os.path.dirname(path), kept)
             line = encode(opening)
-            folder.create_log(path, opening["log"], (line,))
+            aside = enclosures.put_aside(os.path.dirname(path), kept)
+            folder.create_log(path, opening["log"], line)
+            enclosures.publish(aside)
         session.state.remember(Head(opening["log"], path, 1, len(line), line_hash(line), len(line)))
         session.introduced(opening["log"])
         return cls(path, opening, session, identity)
@@ -197,6 +198,8 @@ class CustodyLog:
     def enclose(self, content: bytes | str | os.PathLike[str], extension: str) -> dict[str, Any]:
         """Put bytes, or a copy of a file, into enclosures/; return `{sha256, bytes, enclosure}` for a record's data.
 
+        The file gets its name when this object appends a record that holds these fields.
+
         Raises:
             CustodyError: It cannot be read or kept.
         """
@@ -210,25 +213,19 @@ class CustodyLog:
                         raise CustodyError(
                             f"{os.fspath(content)!r} is no regular file and cannot be enclosed"
                         )
-                    digest, size, name = enclosures.keep_file(self.folder, fd, extension)
+                    digest, size, name, aside = enclosures.put_aside_file(self.folder, fd, extension)
                 finally:
                     os.close(fd)
+            self._appender.aside += aside
             return {"sha256": digest, "bytes": size, "enclosure": name}
 
     def records(self) -> Iterator[dict[str, Any]]:
-        """Yield the records in order; torn lines are left out, and so is a last line that is being written.
+        """Return the records in order; torn lines are left out, and so is a last line that is being written.
 
         Raises:
             CustodyError: The log cannot be read; code BAD_LINE: a line is JSON, but not as imgkit writes it.
         """
-        for _offset, line in self._lines():
-            try:
-                record = decode(line)
-            except CustodyError:
-                if is_json(line):
-                    raise
-                continue
-            yield record
+        return read_records(self.path, identity=self._identity)
 
     def open_intents(self) -> list[dict[str, Any]]:
         """Return the intents that have neither an outcome nor an op.reconciled, in order.
@@ -318,7 +315,7 @@ class CustodyLog:
         digest = line_hash(content)
         name = f"{digest}.{enclosures.checked_extension(extension)}"
         with told(f"keep enclosure {name} in {self.folder!r}"):
-            enclosures.keep(self.folder, {name: content})
+            self._appender.aside += enclosures.put_aside(self.folder, {name: content})
         return {"sha256": digest, "bytes": len(content), "enclosure": name}
 
     def _examine_place(self) -> None:

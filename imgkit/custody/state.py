@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from dataclasses import asdict, dataclass
@@ -94,7 +95,9 @@ class StateFolder:
             CustodyError: The folder cannot be written to.
         """
         with acting_as(self.identity), told(f"note the running session in {self.path!r}"):
-            path = os.path.join(self._folder("sessions"), session)
+            folder = self._folder("sessions")
+            _sweep(folder)
+            path = os.path.join(folder, session)
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX)  # nobody holds it but a look of session_runs, for microseconds
@@ -110,8 +113,11 @@ class StateFolder:
             CustodyError: The file cannot be removed; the lock is free all the same.
         """
         try:
-            with acting_as(self.identity), told(f"remove the note of the session from {self.path!r}"):
-                os.unlink(self._file("sessions", session))
+            what = f"remove the note of the session from {self.path!r}"
+            with acting_as(self.identity), told(what), contextlib.suppress(FileNotFoundError):
+                os.unlink(
+                    self._file("sessions", session)
+                )  # it may have been swept between its making and locking
         finally:
             os.close(fd)
 
@@ -203,6 +209,19 @@ class StateFolder:
             for depth in range(len(names)):
                 sync_folder(self._file(*names[:depth]))
         return path
+
+
+def _sweep(folder: str) -> None:
+    """Remove the files of sessions that were killed: their locks are free, which says as much as no file."""
+    for name in os.listdir(folder):
+        path = os.path.join(folder, name)
+        with contextlib.suppress(OSError):  # gone, held, or not ours: it stays
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.unlink(path)
+            finally:
+                os.close(fd)
 
 
 def _head_of(fields: dict[str, Any], log: str) -> Head:
