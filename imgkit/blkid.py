@@ -13,7 +13,7 @@ import ctypes
 import functools
 import os
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from imgkit.errors import HostError
@@ -87,14 +87,14 @@ class BlkidResult:
         label: LABEL, unescaped, or None.
         uuid: UUID as libblkid writes it, or None.
         usage: `filesystem`, `raid`, `crypto` or `other`.
-        also: Further types, where several superblocks were found and none rules the others out.
+        others: Further results, where several superblocks were found and none rules the others out.
     """
 
     type: str
     label: str | None = None
     uuid: str | None = None
     usage: str = "filesystem"
-    also: tuple[str, ...] = ()
+    others: tuple[BlkidResult, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,8 +208,8 @@ def probe_superblock_through(read: Callable[[int, int], bytes], length: int) -> 
 
 
 def _superblock_places(read: Callable[[int, int], bytes], length: int) -> Iterator[tuple[int, int]]:
-    """The first and the last MiB, btrfs's second copy, and what boot sectors point to (NTFS's MFT, root directories)."""
-    yield 0, min(length, _MIB)
+    """The first MiBs and the last, btrfs's second copy, and what boot sectors point to (NTFS's MFT, root directories)."""
+    yield 0, min(length, 2 * _MIB)  # UDF with 4096-byte blocks has its anchor at 1 MiB
     yield max(0, length - _MIB), min(length, _MIB)
     yield 64 * _MIB, 4096
     boot = read(0, 512)
@@ -262,9 +262,7 @@ def _ambivalent(library: ctypes.CDLL, fd: int, offset: int, length: int) -> Blki
                 results.append(found)
     if not results:
         return None
-    first = results[0]
-    others = tuple(sorted({result.type for result in results} - {first.type}))
-    return BlkidResult(first.type, first.label, first.uuid, first.usage, others)
+    return replace(results[0], others=tuple(results[1:]))
 
 
 def _result(library: ctypes.CDLL, probe: int) -> BlkidResult | None:
