@@ -1,8 +1,13 @@
-"""The proportional map of a disk on one line: which cells belong to what. Pure: no colours, no terminal, no escaping."""
+"""The proportional map of a disk on one line: which cells belong to what. Pure but for print_disk_map at the end."""
 
 from __future__ import annotations
 
+import shutil
+import sys
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+
+from imgkit.cli.output import human, say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -10,7 +15,11 @@ if TYPE_CHECKING:
     from imgkit.partitions.table import Partition, PartitionTable
 
 Kind = Literal["partition", "gap", "overlap", "beyond", "several"]
-_BLOCK: Final[dict[Kind, str]] = {"partition": "█", "gap": "░", "overlap": "▓", "beyond": "×", "several": "▒"}
+_BLOCK: Final[dict[Kind, str]] = {"partition": "█", "gap": "░", "overlap": "▚", "beyond": "·", "several": "▒"}
+_PLAIN: Final = str.maketrans("█▓░▚·▒", "#=.%!+")  # where the terminal's encoding has no block characters
+_WORDS: Final[dict[Kind, str]] = {"overlap": " (overlaps)", "beyond": " (beyond the end)"}
+_SHADES: Final = ("█", "▓")
+_ROOM_FOR_MORE: Final = 24  # `and 1234 more  ░ gap`
 
 
 class Stretch(NamedTuple):
@@ -88,8 +97,14 @@ def disk_map(table: PartitionTable, size: int, width: int) -> list[Stretch]:
 
 
 def draw(stretches: Sequence[Stretch]) -> str:
-    """The line itself, one block character a cell."""
-    return "".join(_BLOCK[stretch.kind] * stretch.cells for stretch in stretches)
+    """The line itself, one block character a cell; neighbouring partitions alternate in shade."""
+    line, shade = "", ""
+    for stretch in stretches:
+        block = _BLOCK[stretch.kind]
+        if stretch.kind == "partition":
+            block = shade = _SHADES[shade == _SHADES[0]]
+        line += block * stretch.cells
+    return line
 
 
 def legend(table: PartitionTable, size: int) -> list[LegendEntry]:
@@ -134,7 +149,7 @@ def _grouped(pieces: Sequence[_Piece], width: int) -> list[_Piece]:
     """More partitions than cells: neighbours in groups of nearly equal number, one cell each."""
     count = len(pieces)
     bounds = [at * count // width for at in range(width + 1)]
-    groups = [pieces[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
+    groups = [pieces[start:end] for start, end in pairwise(bounds)]
     return [
         group[0]
         if len(group) == 1
@@ -155,3 +170,38 @@ def _share(weights: Sequence[int], width: int) -> list[int]:
     if sum(cells) < width:  # all weights are zero
         cells[-1] += width - sum(cells)
     return cells
+
+
+def print_disk_map(table: PartitionTable, size: int) -> None:
+    """Print the map as wide as the terminal, with numbers below and a legend: nothing here comes from an image as text."""
+    width = min(shutil.get_terminal_size().columns, 120)
+    stretches = disk_map(table, size, width)
+    for line in (draw(stretches), _numbers(stretches), _legend_line(table, size, width)):
+        if line.strip():
+            say(line if _has_blocks() else line.translate(_PLAIN))
+
+
+def _has_blocks() -> bool:
+    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+
+
+def _numbers(stretches: Sequence[Stretch]) -> str:
+    """Each label below the first cell of its stretch, where it fits."""
+    return "".join(
+        (stretch.label if len(stretch.label) < stretch.cells else "").ljust(stretch.cells)
+        for stretch in stretches
+    )
+
+
+def _legend_line(table: PartitionTable, size: int, width: int) -> str:
+    """`1: 8.0 MiB` for as many as fit the line, then what else the characters mean."""
+    entries = legend(table, size)
+    named: list[str] = []
+    for entry in entries:
+        text = f"{entry.label}: {human(entry.length)}{_WORDS.get(entry.kind, '')}"
+        if sum(map(len, named)) + 2 * len(named) + len(text) > width - _ROOM_FOR_MORE:
+            break
+        named.append(text)
+    more = [f"and {len(entries) - len(named)} more"] if len(entries) > len(named) else []
+    gaps = [f"{_BLOCK['gap']} gap"] if table.gaps else []
+    return "  ".join([*named, *more, *gaps])
