@@ -1,0 +1,301 @@
+"""attach, detach, mount, unmount, status: partitions as read-only devices and directories, and what is there now."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from imgkit.cli import options
+from imgkit.cli.evidence import ImageArgument
+from imgkit.cli.output import emit, is_terminal, notice, say, table, tell_error
+
+if TYPE_CHECKING:
+    from imgkit.examination.attaching import Attached
+    from imgkit.examination.detaching import TakenDown
+
+Document = dict[str, Any]
+
+MISMATCH, TROUBLE = 1, 3
+
+AllOption = Annotated[
+    bool, typer.Option("--all", help="Everything that this examiner (with --case: this case) attached.")
+]
+EveryoneOption = Annotated[bool, typer.Option("--everyone", help="With --all: what others attached, too.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("attach", epilog="Example: dev=$(sudo imgkit attach disk.dd -p 2)")(attach)
+    app.command("detach", epilog="Example: sudo imgkit detach disk.dd")(detach)
+    app.command("mount", epilog="Example: sudo imgkit mount disk.dd -p 2 /mnt/evidence")(mount)
+    app.command("unmount", epilog="Example: sudo imgkit unmount /mnt/evidence")(unmount)
+    app.command("status", epilog="Example: sudo imgkit status")(status)
+
+
+def attach(
+    image: ImageArgument,
+    partition: options.PartitionOption = None,
+    offset: Annotated[
+        int | None,
+        typer.Option("--offset", metavar="BYTES", min=0, help="First byte of an extent.", show_default=False),
+    ] = None,
+    length: Annotated[
+        int | None,
+        typer.Option("--length", metavar="BYTES", min=1, help="Bytes of an extent.", show_default=False),
+    ] = None,
+    sector_size: options.SectorSizeOption = None,
+    case: options.CaseOption = None,
+    exhibit: options.ExhibitOption = None,
+    examiner: options.ExaminerOption = None,
+    reason: options.ReasonOption = None,
+    as_json: options.JsonOption = False,
+) -> int:
+    """Attach partitions, an extent or the whole media as read-only loop devices, all or none."""
+    options.check_sector_size(sector_size)
+    with (
+        options.open_examination(case, examiner, exhibit, reason) as examination,
+        examination.evidence(image, sector_size=sector_size) as evidence,
+    ):
+        notice(examination.last_check(evidence))
+        with examination.attached(
+            evidence, partitions=partition or (), offset=offset, length=length
+        ) as attached:
+            _show_attached("imgkit.attach.v1", attached, [], as_json=as_json, records=examination.records)
+    return 0
+
+
+def _show_attached(
+    schema: str, attached: list[Attached], skipped: list[Document], *, as_json: bool, records: Document | None
+) -> None:
+    from imgkit.examination.attaching import attachment_document
+
+    for item in attached:
+        for text in (*item.attachment.notices, *(item.mount.notices if item.mount else ())):
+            notice(f"{item.attachment.device}: {text}")
+    if as_json:
+        documents = [attachment_document(item) for item in attached]
+        emit({"schema": schema, "attachments": documents, "skipped": skipped, "records": records})
+    elif is_terminal() and attached:
+        _attachment_table(attached)
+    else:
+        for item in attached:
+            say(_shown(item))
+
+
+def _shown(item: Attached) -> str:
+    """What a script takes: the directory of a mount, the device of an attachment."""
+    return item.mount.target if item.mount else item.attachment.device
+
+
+def _attachment_table(attached: list[Attached]) -> None:
+    rows = [
+        (
+            item.attachment.device,
+            str(item.partition or ""),
+            str(item.attachment.extent.offset),
+            str(item.attachment.extent.length),
+            "read-only" if item.attachment.read_only else "WRITABLE",
+            item.attachment.guard,
+            item.mount.target if item.mount else "",
+        )
+        for item in attached
+    ]
+    mounted = any(item.mount for item in attached)
+    headers = ("device", "nr", "offset", "length", "proof", "guard", "mounted at")
+    count = len(headers) if mounted else len(headers) - 1
+    table(headers[:count], [row[:count] for row in rows], right=(1, 2, 3))
+
+
+def mount(
+    image: ImageArgument,
+    directory: Annotated[
+        str | None, typer.Argument(metavar="DIR", help="Where; else below /run/imgkit.", show_default=False)
+    ] = None,
+    partition: options.PartitionOption = None,
+    sector_size: options.SectorSizeOption = None,
+    case: options.CaseOption = None,
+    exhibit: options.ExhibitOption = None,
+    examiner: options.ExaminerOption = None,
+    reason: options.ReasonOption = None,
+    as_json: options.JsonOption = False,
+) -> int:
+    """Attach and mount partitions read-only; without -p every one that can be mounted."""
+    options.check_sector_size(sector_size)
+    with (
+        options.open_examination(case, examiner, exhibit, reason) as examination,
+        examination.evidence(image, sector_size=sector_size) as evidence,
+    ):
+        notice(examination.last_check(evidence))
+        with examination.mounted(evidence, partitions=partition or (), directory=directory) as (
+            mounted,
+            skipped,
+        ):
+            documents = [
+                {"partition": item.partition, "reason": item.reason, "hint": item.hint} for item in skipped
+            ]
+            _show_attached(
+                "imgkit.mount.v1", mounted, documents, as_json=as_json, records=examination.records
+            )
+            for item in skipped:
+                where = f"partition {item.partition}" if item.partition else image
+                tell_error(
+                    f"{where} is not mounted: {item.reason}", item.hint
+                ) if partition or not item.empty else notice(
+                    f"{where} is not mounted: {item.reason}" + (f"; {item.hint}" if item.hint else "")
+                )
+    return TROUBLE if skipped and (partition or not all(item.empty for item in skipped)) else 0
+
+
+def detach(
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="DEVICE|IMAGE...", help="Devices or images.", show_default=False),
+    ] = None,
+    everything: AllOption = False,
+    everyone: EveryoneOption = False,
+    case: options.CaseOption = None,
+    examiner: options.ExaminerOption = None,
+    reason: options.ReasonOption = None,
+    as_json: options.JsonOption = False,
+) -> int:
+    """Detach what imgkit attached; returns when the kernel has let go."""
+    done = _take_down("detach", what, everything, everyone, case, examiner, reason)
+    return _show_taken_down("imgkit.detach.v1", done, as_json=as_json)
+
+
+def unmount(
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="DIR|IMAGE...", help="Mount points or images.", show_default=False),
+    ] = None,
+    everything: AllOption = False,
+    everyone: EveryoneOption = False,
+    case: options.CaseOption = None,
+    examiner: options.ExaminerOption = None,
+    reason: options.ReasonOption = None,
+    as_json: options.JsonOption = False,
+) -> int:
+    """Unmount what imgkit mounted, and detach it."""
+    done = _take_down("unmount", what, everything, everyone, case, examiner, reason)
+    return _show_taken_down("imgkit.unmount.v1", done, as_json=as_json)
+
+
+def _take_down(
+    verb: str,
+    what: list[str] | None,
+    everything: bool,
+    everyone: bool,
+    case: str | None,
+    examiner: str | None,
+    reason: str | None,
+) -> list[TakenDown]:
+    from imgkit.cli.options import asker
+    from imgkit.examination.cases import log_path
+    from imgkit.examination.detaching import Selection, Takedown
+    from imgkit.examination.knowledge import log_uuid
+    from imgkit.examination.presence import be_present
+
+    presence = be_present(examiner=examiner, argv=None, ask=asker())
+    stated = case or os.environ.get("IMGKIT_CASE")
+    uuid = log_uuid(log_path(stated, presence.user)) if stated and everything else None
+    selection = Selection(tuple(what or ()), everything, everyone, uuid)
+    with presence.session:
+        takedown = Takedown(presence, reason=reason, notify=notice)
+        return takedown.detach(selection) if verb == "detach" else takedown.unmount(selection)
+
+
+def _show_taken_down(schema: str, done: list[TakenDown], *, as_json: bool) -> int:
+    for item in done:
+        _tell_taken_down(item)
+    if as_json:
+        emit({"schema": schema, "attachments": [_taken_down_document(item) for item in done], "skipped": []})
+    else:
+        for item in done:
+            if item.error is None:
+                say(" ".join([item.attached.attachment.device, *item.unmounted]))
+    if any(item.changed for item in done):
+        return MISMATCH
+    return TROUBLE if any(item.error or item.spooled for item in done) else 0
+
+
+def _tell_taken_down(item: TakenDown) -> None:
+    device = item.attached.attachment.device
+    log, lines = item.records
+    if item.error is not None:
+        tell_error(item.error.message, item.error.hint)
+    if lines:
+        notice(f"{device}: recorded in log {log}, line {max(lines)}")
+    if item.spooled:
+        notice(
+            f"{device}: NOT YET IN THE CASE LOG: {item.spooled}; the next run that reaches it imports the records"
+        )
+    for text in item.changed:
+        notice(f"{device}: EVIDENCE CHANGED: {text}")
+    for text in item.touched:
+        notice(f"{device}: touched: {text}; verify the image")
+    if item.error is None and item.guard == "none":
+        notice(f"{device}: not guarded against writers while attached: verify the image")
+    if item.error is None and not item.compared:
+        notice(
+            f"{device}: no record of its attach is at hand: the image was not compared with how it was then"
+        )
+
+
+def _taken_down_document(item: TakenDown) -> Document:
+    from imgkit.examination.attaching import attachment_document
+
+    log, lines = item.records
+    document = attachment_document(item.attached) | {
+        "detached": item.error is None,
+        "unmounted": item.unmounted,
+        "changed": list(item.changed),
+        "touched": list(item.touched),
+        "compared": item.compared,
+        "guard_at_detach": item.guard,
+        "not_yet_in_log": item.spooled,
+        "records": {"log": log, "seq": [min(lines), max(lines)]} if lines else None,
+    }
+    if item.error is not None:
+        document["error"] = {"kind": item.error.kind, "message": item.error.message, "hint": item.error.hint}
+    return document
+
+
+def status(as_json: options.JsonOption = False) -> int:
+    """Show what is attached and mounted, by whom and for which case, with the read-only proof read back now."""
+    from imgkit.examination.attaching import attachment_document
+    from imgkit.examination.knowledge import KnownLogs
+    from imgkit.examination.presence import memory_of
+
+    logs = KnownLogs(memory_of(os.environ))
+    there = list(logs.attached_now())
+    origins = [logs.origin(item.attachment) for item in there]
+    if as_json:
+        documents = [
+            attachment_document(item)
+            | {"case": origin.case, "log": origin.log, "examiner": origin.actor_name and origin.who}
+            for item, origin in zip(there, origins, strict=True)
+        ]
+        emit({"schema": "imgkit.status.v1", "attachments": documents, "skipped": []})
+        return 0
+    if not there:
+        notice("nothing is attached")
+        return 0
+    rows = [
+        (
+            item.attachment.device,
+            str(item.partition or ""),
+            "read-only" if item.attachment.read_only else "WRITABLE",
+            item.attachment.guard,
+            f"{origin.case or '?'}: {origin.actor_name or 'unknown'}",
+            item.mount.target if item.mount else "",
+            str(item.image["path"]),
+        )
+        for item, origin in zip(there, origins, strict=True)
+    ]
+    table(("device", "nr", "proof", "guard", "case: by", "mounted at", "image"), rows, right=(1,))
+    for item in there:
+        for text in item.attachment.notices:
+            notice(f"{item.attachment.device}: {text}")
+    return 0

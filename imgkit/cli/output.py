@@ -1,0 +1,168 @@
+"""What a command says: results to stdout, everything else to stderr; nothing out of an image unescaped."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from imgkit.custody.record import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from types import TracebackType
+    from typing import Self
+
+    from rich.progress import Progress as RichProgress
+
+    from imgkit.errors import ImgkitError
+
+Document = dict[str, Any]
+UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+
+
+def say(text: str = "") -> None:
+    """A line of the result. The caller has escaped what came out of an image."""
+    sys.stdout.write(text + "\n")
+
+
+def notice(text: str) -> None:
+    """A line beside the result."""
+    sys.stderr.write(printable(text) + "\n")
+
+
+def emit(document: Document) -> None:
+    """The one JSON document of `--json`, or one line of `--jsonl`."""
+    sys.stdout.write(json.dumps(document, ensure_ascii=True, allow_nan=False) + "\n")
+    sys.stdout.flush()
+
+
+def emit_error(error: ImgkitError) -> None:
+    """The JSON document of a failure."""
+    emit_failure(error.kind, error.message, error.hint)
+
+
+def emit_failure(kind: str, message: str, hint: str | None) -> None:
+    """The JSON document of any failure."""
+    body: Document = {"kind": kind, "message": printable(message), "hint": printable(hint) if hint else None}
+    emit({"schema": "imgkit.error.v1", "error": body})
+
+
+def tell_error(message: str, hint: str | None) -> None:
+    """One line that says what went wrong, and one that says what to do."""
+    notice(f"imgkit: error: {message}")
+    if hint:
+        notice(f"hint: {hint}")
+
+
+def is_terminal() -> bool:
+    """Whether the result goes to a terminal that takes more than plain lines."""
+    return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def human(size: int) -> str:
+    """`32.0 MiB`: for people; exact bytes stand beside it."""
+    value, unit = float(size), 0
+    while value >= 1024 and unit < len(UNITS) - 1:  # noqa: PLR2004  (the step of binary units)
+        value, unit = value / 1024, unit + 1
+    return f"{size} B" if unit == 0 else f"{value:.1f} {UNITS[unit]}"
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[int] = ()) -> None:
+    """Columns: a rich table on a terminal, aligned plain lines in a pipe. Cells are escaped here.
+
+    Args:
+        headers: One word a column.
+        rows: Text; every cell a string.
+        right: Columns of numbers.
+    """
+    cells = [[printable(cell) for cell in row] for row in rows]
+    if is_terminal():
+        _rich_table(headers, cells, right)
+        return
+    widths = [max(len(row[n]) for row in [list(headers), *cells]) for n in range(len(headers))]
+    for row in [list(headers), *cells]:
+        parts = [text.rjust(widths[n]) if n in right else text.ljust(widths[n]) for n, text in enumerate(row)]
+        say("  ".join(parts).rstrip())
+
+
+def _rich_table(headers: Sequence[str], cells: list[list[str]], right: Sequence[int]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for number, header in enumerate(headers):
+        shown.add_column(header, justify="right" if number in right else "left", overflow="fold")
+    for row in cells:
+        shown.add_row(*(Text(cell) for cell in row))
+    Console(highlight=False).print(shown)
+
+
+class Progress:
+    """Bytes done, on stderr: a bar on a terminal once a second has passed, JSON lines where asked for, else nothing.
+
+    A context manager; call it with (done, total).
+    """
+
+    def __init__(self, title: str, *, style: str | None) -> None:
+        self._title = title
+        self._json = style == "json"
+        self._bar = style != "json" and sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+        self._started = self._last = time.monotonic()
+        self._shown: RichProgress | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __call__(self, done: int, total: int) -> None:
+        """Say how far it is; shown at most ten times a second."""
+        now = time.monotonic()
+        if not (self._json or self._bar) or now - self._last < (
+            1.0 if self._json or self._shown is None else 0.1
+        ):
+            return
+        self._last = now
+        if self._json:
+            rate = round(done / (now - self._started))
+            left = round((total - done) / rate) if rate else None
+            line = {"progress": self._title, "done": done, "total": total, "rate": rate, "seconds_left": left}
+            sys.stderr.write(json.dumps(line) + "\n")
+            sys.stderr.flush()
+            return
+        if self._shown is None:
+            self._shown = self._begin(total)
+        self._shown.update(self._shown.task_ids[0], completed=done, total=total)
+
+    def _begin(self, total: int) -> RichProgress:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+            TransferSpeedColumn,
+        )
+
+        shown = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=20),
+            DownloadColumn(binary_units=True),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        shown.add_task(printable(os.path.basename(self._title))[:20], total=total)
+        shown.start()
+        return shown
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._shown is not None:
+            self._shown.stop()

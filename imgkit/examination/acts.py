@@ -1,0 +1,83 @@
+"""One act: its intent is durable before anything is done, its outcome before anything is shown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+from imgkit.linux.signals import signals_held
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from imgkit.custody.acts import Intent
+    from imgkit.custody.log import CustodyLog
+    from imgkit.custody.spool import SpooledLog
+
+Record = dict[str, Any]
+
+
+class Act:
+    """A context manager around one act: entering writes the intent, leaving writes the outcome.
+
+    Attributes:
+        data: Fill in what was found; it becomes the outcome's data.
+        result: `ok` unless the block says otherwise or raises.
+        intent: What the log gave for the intent (op, seq).
+        line: Line of the outcome, once written.
+    """
+
+    def __init__(
+        self,
+        log: CustodyLog | SpooledLog,
+        kind: str,
+        data: Record,
+        *,
+        exhibit: str | None = None,
+        reason: str | None = None,
+        on_written: Callable[[int], object],
+    ) -> None:
+        self._log = log
+        self._kind = kind
+        self._asked = data
+        self._exhibit = exhibit
+        self._reason = reason
+        self._on_written = on_written
+        self.data: Record = dict(data)
+        self.result = "ok"
+        self.error: Record | BaseException | None = None
+        self.line = 0
+        self.intent: Intent
+
+    def __enter__(self) -> Self:
+        with signals_held():
+            self.intent = self._log.intent(
+                self._kind, self._asked, exhibit=self._exhibit, reason=self._reason
+            )
+            if self.intent.seq:
+                self._on_written(self.intent.seq)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self.fail(error)
+        self.write()
+
+    def fail(self, error: BaseException) -> None:
+        """The act did not succeed: an error is `failed`, a signal is `interrupted`."""
+        stopped = not isinstance(error, Exception)
+        self.result = "interrupted" if stopped else "failed"
+        self.error = error
+
+    def write(self) -> None:
+        """Append the outcome, durable.
+
+        Raises:
+            OutcomeSpooled: Only this host's spool has it.
+        """
+        with signals_held():
+            self.line = self._log.outcome(self.intent, self.result, self.data, error=self.error)
+            if self.line:  # 0 where only the spool has it
+                self._on_written(self.line)

@@ -1,0 +1,118 @@
+"""For which case: `--case`, IMGKIT_CASE, the folder one works in, else the examiner's own log."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from imgkit.errors import CustodyError, UsageError
+from imgkit.linux.files import OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC, Identity, acting_as, statfs_type
+
+if TYPE_CHECKING:
+    from imgkit.examination.examiner import User
+
+LOG_NAME = "custody.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class CaseChoice:
+    """Which custody log is worked with, and why.
+
+    Attributes:
+        log: Absolute path of its custody.jsonl.
+        why: `stated` (option or variable), `folder` (working directory or an ancestor), or `own` (no case).
+        exists: Whether the log is there; only an `own` one may be absent, it is made at first use.
+    """
+
+    log: str
+    why: Literal["stated", "folder", "own"]
+    exists: bool
+
+    @property
+    def folder(self) -> str:
+        """The folder of the log."""
+        return os.path.dirname(self.log)
+
+
+def choose_case(stated: str | None, user: User, state: str, *, require_case: bool) -> CaseChoice:
+    """Return the log to work with.
+
+    Args:
+        stated: `--case` or IMGKIT_CASE: a case folder or its custody.jsonl.
+        user: The invoking user.
+        state: Their state folder, which holds their own log.
+        require_case: Refuse to fall back to the own log.
+
+    Raises:
+        CustodyError: The stated case does not exist.
+        UsageError: No case, and one is required.
+    """
+    if stated is not None:
+        return CaseChoice(log_path(stated, user), "stated", exists=True)
+    if (found := _above(os.getcwd(), user)) is not None:
+        return CaseChoice(found, "folder", exists=True)
+    if require_case:
+        raise UsageError(
+            "no case, and the settings require one", hint="name it with --case DIR, or work inside its folder"
+        )
+    own = os.path.join(state, LOG_NAME)
+    with acting_as(identity_in(state)):
+        return CaseChoice(own, "own", exists=os.path.lexists(own))
+
+
+def log_path(stated: str, user: User) -> str:
+    """Return the absolute path of the custody.jsonl that a case folder or file name means.
+
+    Raises:
+        CustodyError: There is none.
+    """
+    path = os.path.abspath(stated)
+    with acting_as(user.identity if os.geteuid() == 0 and user.uid else None):
+        log = os.path.join(path, LOG_NAME) if os.path.isdir(path) else path
+        there = os.path.isfile(log)
+    if not there:
+        raise CustodyError(f"no custody log at {log}", hint=f"make the case with: imgkit case new {stated}")
+    return log
+
+
+def _above(start: str, user: User) -> str | None:
+    """The nearest custody.jsonl here or above that the user, a group of theirs, or root owns: no planted one."""
+    folder = start
+    while True:
+        path = os.path.join(folder, LOG_NAME)
+        try:
+            found = os.lstat(path)
+        except OSError:
+            found = None
+        if found is not None and stat.S_ISREG(found.st_mode) and _theirs(found, user):
+            return path
+        if folder == os.path.dirname(folder):
+            return None
+        folder = os.path.dirname(folder)
+
+
+def _theirs(found: os.stat_result, user: User) -> bool:
+    return found.st_uid in (user.uid, 0) or found.st_gid in (user.identity.gid, *user.identity.groups)
+
+
+def identity_in(folder: str) -> Identity | None:
+    """With whose rights root touches files in a folder: its owner's, so that no symlink there leads into the system.
+
+    None where we are not root, or the folder (or its nearest existing ancestor) is root's.
+    """
+    if os.geteuid() != 0:
+        return None
+    while not os.path.isdir(folder) and folder != os.path.dirname(folder):
+        folder = os.path.dirname(folder)
+    facts = os.stat(folder)
+    return Identity(facts.st_uid, facts.st_gid, (facts.st_gid,)) if facts.st_uid else None
+
+
+def volatile_notice(folder: str) -> str | None:
+    """Say so where the own log lies on a file system that the next boot or the end of a container removes."""
+    kind = {TMPFS_MAGIC: "tmpfs", OVERLAYFS_SUPER_MAGIC: "overlay"}.get(statfs_type(folder))
+    if kind is None:
+        return None
+    return f"your own log in {folder} lies on {kind}: it may not outlive this session; use --case for work that must last"

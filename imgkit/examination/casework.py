@@ -1,0 +1,191 @@
+"""What is done to a case rather than to evidence: made, described, noted, corrected, shown."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from imgkit.custody.log import CustodyLog
+from imgkit.errors import CustodyError, UsageError
+from imgkit.examination.cases import identity_in
+from imgkit.examination.ledger import fold
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from imgkit.examination import Examination
+    from imgkit.examination.presence import Presence
+    from imgkit.hashing import Digest
+
+Record = dict[str, Any]
+
+
+def new_case(presence: Presence, folder: str, facts: Mapping[str, str | None]) -> Record:
+    """Make a case folder; return the document of `case new`.
+
+    Raises:
+        CustodyError: It holds a log already, or cannot be written.
+    """
+    data = {key: value for key, value in facts.items() if value is not None}
+    place = os.path.abspath(folder)
+    with presence.session:
+        log = CustodyLog.create(
+            place, presence.session, kind="case.opened", data=data, identity=identity_in(place)
+        )
+    return {"schema": "imgkit.case.new.v1", "folder": place, "log": log.path, "uuid": log.uuid, "case": data}
+
+
+def describe(
+    *,
+    description: str | None,
+    source: Mapping[str, str | None],
+    acquired: Mapping[str, str | None],
+    stated: Iterable[Digest],
+) -> Record:
+    """The data of an `evidence.added` beyond the files: only what is known."""
+    data: Record = {}
+    if description is not None:
+        data["description"] = description
+    for key, facts in (("source", source), ("acquired", acquired)):
+        if known := {name: value for name, value in facts.items() if value is not None}:
+            data[key] = known
+    if digests := [{"digest": str(digest), "source": "stated when it was added"} for digest in stated]:
+        data["stated"] = digests
+    return data
+
+
+def add_exhibit(examination: Examination, path: str, data: Record) -> Record:
+    """Add an image to the case with what is known of it; the document of `case add`.
+
+    Raises:
+        UsageError: The image is an exhibit already: what is known of it is corrected, not added twice.
+    """
+    from imgkit.examination.evidence import file_facts, image_document, open_evidence
+
+    with open_evidence(path, examination.presence.user) as image:
+        known = examination.ledger.find(file_facts(image), None)
+        if known is not None:
+            raise UsageError(
+                f"{path} is {known.name} of this case already, since line {known.line}",
+                hint=f"imgkit case correct {known.line} FIELD VALUE --why TEXT, or imgkit case note",
+            )
+        exhibit = examination.exhibit_of(image, data)
+        return {
+            "schema": "imgkit.case.add.v1",
+            "exhibit": exhibit.name,
+            "image": image_document(image),
+            "stated": [item["digest"] for item in data.get("stated", ())],
+            "records": examination.records,
+        }
+
+
+def add_note(examination: Examination, text: str, exhibit: str | None) -> Record:
+    """Record a note; its text is an enclosure, so that it can be withheld without breaking the chain."""
+    if not text.strip():
+        raise UsageError("the note is empty")
+    _check_exhibit(examination, exhibit)
+    kept = examination.log.enclose(text.encode("utf-8", "surrogateescape"), "txt")
+    line = examination.event("note.added", kept, exhibit=exhibit)
+    return {"schema": "imgkit.case.note.v1", "line": line, **kept, "records": examination.records}
+
+
+def enclose(examination: Examination, path: str, description: str | None, exhibit: str | None) -> Record:
+    """Copy a file into the case's enclosures and record its digest."""
+    from imgkit.custody.record import path_fields
+
+    _check_exhibit(examination, exhibit)
+    extension = os.path.splitext(path)[1].lstrip(".").lower()
+    usable = extension.isascii() and extension.isalnum() and len(extension) <= 8  # noqa: PLR2004  (as enclosures names go)
+    kept = examination.log.enclose(os.path.abspath(path), extension if usable else "bin")
+    data = {**kept, **path_fields(os.path.abspath(path), key="from")}
+    if description:
+        data["description"] = description
+    line = examination.event("enclosure.added", data, exhibit=exhibit)
+    return {"schema": "imgkit.case.enclose.v1", "line": line, **kept, "records": examination.records}
+
+
+def _check_exhibit(examination: Examination, exhibit: str | None) -> None:
+    names = [item.name for item in examination.ledger.known()]
+    if exhibit is not None and exhibit not in names:
+        raise UsageError(
+            f"this case has no exhibit {exhibit}", hint=f"it has {', '.join(names) or 'none yet'}"
+        )
+
+
+def correct(examination: Examination, line: int, field: str, now: str, why: str) -> Record:
+    """Record that a field of an earlier line should read otherwise; the line itself stays as it is.
+
+    Raises:
+        UsageError: No such line, no such field, or it reads so already.
+    """
+    for record in examination.log.records():
+        if record["seq"] == line:
+            was = _field_of(record, field)
+            break
+    else:
+        raise UsageError(f"the log has no record at line {line}", hint="imgkit log show lists the lines")
+    if str(was) == now:
+        raise UsageError(f"line {line}: {field} is {now!r} already")
+    data = {"line": line, "field": field, "was": was, "now": now, "why": why}
+    written = examination.event("correction.added", data, exhibit=record.get("exhibit"))
+    return {"schema": "imgkit.case.correct.v1", **data, "correction": written, "records": examination.records}
+
+
+def _field_of(record: Record, field: str) -> Any:
+    value: Any = record
+    for name in field.split("."):
+        if isinstance(value, list) and name.isdecimal() and int(name) < len(value):
+            value = value[int(name)]
+        elif isinstance(value, dict) and name in value:
+            value = value[name]
+        else:
+            raise UsageError(
+                f"line {record['seq']} has no field {field}", hint=f"it has {', '.join(sorted(record))}"
+            )
+    if not isinstance(value, str | int | bool):
+        raise UsageError(f"{field} of line {record['seq']} is a whole part: name one field of it")
+    return value
+
+
+def show_case(path: str, records: Iterable[Record]) -> Record:
+    """The document of `case show`: case, exhibits, what is attached as far as the log knows.
+
+    Raises:
+        CustodyError: The log is empty.
+    """
+    ledger = fold(records)
+    if not ledger.opened:
+        raise CustodyError(f"{path} holds no record", code="BAD_LINE")
+    exhibits = []
+    for item in ledger.known():
+        files = item.added.get("files")
+        exhibits.append(
+            {
+                "exhibit": item.name,
+                "line": item.line,
+                "description": item.added.get("description"),
+                "format": item.added.get("format"),
+                "size": item.added.get("size"),
+                "paths": sorted(item.paths),
+                "segments": len(files) if isinstance(files, list) else (files or {}).get("count"),
+                "added_by": item.actor,
+                "stated": [str(digest) for _, digest, _ in item.stated],
+                "own": [{"of": of, "digest": str(digest), "line": line} for of, digest, line in item.own],
+                "verdict": item.checked[1] if item.checked else None,
+                "verdict_line": item.checked[0] if item.checked else None,
+            }
+        )
+    return {
+        "schema": "imgkit.case.show.v1",
+        "log": path,
+        "uuid": ledger.opened["log"],
+        "case": ledger.opened["data"],
+        "opened": ledger.opened["time"],
+        "opened_by": ledger.opened["actor"],
+        "lines": ledger.lines,
+        "exhibits": exhibits,
+        "attachments": [
+            {"line": item.line, "device": item.data["device"], "exhibit": item.exhibit, "by": item.actor}
+            for item in ledger.attachments.values()
+        ],
+    }

@@ -1,0 +1,236 @@
+"""detach and unmount: only what imgkit made, compared with what was recorded, gone when this returns, whatever the log says."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from imgkit.attachment import detach, signals_held
+from imgkit.custody.record import path_fields
+from imgkit.errors import AttachError, ImgkitError, UsageError
+from imgkit.examination.attaching import Attached, proof_document, recorded
+from imgkit.examination.cases import identity_in
+from imgkit.examination.knowledge import KnownLogs
+from imgkit.mounting import list_mounts, unmount
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from imgkit.attachment import Detached
+    from imgkit.examination.knowledge import Origin
+    from imgkit.examination.presence import Presence
+    from imgkit.mounting import Mount
+
+Record = dict[str, Any]
+
+
+@dataclass(slots=True)
+class TakenDown:
+    """What became of one attachment.
+
+    Attributes:
+        attached: What it was.
+        changed: Sentences: the evidence is not what was attached.
+        touched: Sentences: only the inode's change time differs.
+        compared: Whether the facts of the time of attach were there to compare with.
+        guard: At detach.
+        unmounted: Directories it was unmounted from.
+        spooled: Why the records are not yet in the case log, or None.
+        records: (log uuid, lines written).
+        error: Why it could not be taken down, or None.
+    """
+
+    attached: Attached
+    changed: tuple[str, ...] = ()
+    touched: tuple[str, ...] = ()
+    compared: bool = False
+    guard: str = "unknown"
+    unmounted: list[str] = field(default_factory=list)
+    spooled: str | None = None
+    records: tuple[str, list[int]] = ("", [])
+    error: ImgkitError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What is to be taken down.
+
+    Attributes:
+        names: Devices, mount points, images.
+        everything: `--all`: what this examiner attached (with a case: what that case attached).
+        everyone: Also what others attached.
+        case: UUID of the log that `--case` names, or None.
+    """
+
+    names: tuple[str, ...] = ()
+    everything: bool = False
+    everyone: bool = False
+    case: str | None = None
+
+
+class Takedown:
+    """Takes attachments down, each recorded in the log of its attach."""
+
+    def __init__(self, presence: Presence, *, reason: str | None, notify: Callable[[str], None]) -> None:
+        self._presence = presence
+        self._notify = notify
+        self._logs = KnownLogs(presence.state, presence.session, reason=reason)
+
+    def detach(self, selection: Selection) -> list[TakenDown]:
+        """Detach what is selected; a mounted one is refused by name."""
+        return [self._one(item, may_unmount=False) for item in self._select(selection)]
+
+    def unmount(self, selection: Selection) -> list[TakenDown]:
+        """Unmount and detach what is selected and mounted."""
+        chosen = [item for item in self._select(selection) if item.mount is not None]
+        if selection.names and not chosen:
+            raise AttachError(
+                f"nothing of {', '.join(selection.names)} is mounted", hint="imgkit status shows what is"
+            )
+        return [self._one(item, may_unmount=True) for item in chosen]
+
+    # -- what is meant ---------------------------------------------------------------------------
+
+    def _select(self, selection: Selection) -> list[Attached]:
+        if bool(selection.names) == selection.everything:
+            raise UsageError(
+                "name devices, directories or images, or say --all",
+                hint="imgkit status shows what is attached",
+            )
+        there = list(self._logs.attached_now())
+        if selection.everything:
+            return self._all(there, selection)
+        chosen: list[Attached] = []
+        for name in selection.names:
+            found = [item for item in there if _is_meant(item, name)]
+            if not found:
+                raise AttachError(
+                    f"{name} is nothing that imgkit attached", hint="imgkit status shows what is attached"
+                )
+            chosen += [item for item in found if item not in chosen]
+        return chosen
+
+    def _all(self, there: list[Attached], selection: Selection) -> list[Attached]:
+        chosen, others = [], 0
+        for item in there:
+            origin = self._logs.origin(item.attachment)
+            if selection.everyone or self._is_mine(origin, selection.case):
+                chosen.append(item)
+                if not self._is_mine(origin, selection.case):
+                    self._notify(f"{item.attachment.device} was attached by {origin.who}")
+            else:
+                others += 1
+        if others:
+            self._notify(f"{others} attached by others stay: --everyone takes them down too")
+        return chosen
+
+    def _is_mine(self, origin: Origin, case: str | None) -> bool:
+        if case is not None:
+            return origin.log == case
+        return origin.actor_id == self._presence.examiner.id
+
+    # -- the act ---------------------------------------------------------------------------------
+
+    def _one(self, item: Attached, *, may_unmount: bool) -> TakenDown:
+        done = TakenDown(item)
+        try:
+            with signals_held(), ExitStack() as held:
+                pin = None
+                if may_unmount:
+                    # Held open: the last unmount would free the device before it is asked what it was.
+                    pin = os.open(item.attachment.device, os.O_RDONLY | os.O_CLOEXEC)
+                    held.callback(os.close, pin)
+                    for mounted in list_mounts([item.attachment]):
+                        self._unmount(item, mounted, done)
+                held.pop_all()  # detach closes it
+                self._detach(item, done, pin)
+        except ImgkitError as error:
+            done.error = error
+        return done
+
+    def _unmount(self, item: Attached, mounted: Mount, done: TakenDown) -> None:
+        origin = self._logs.origin(item.attachment)
+        data = {
+            "source": mounted.source,
+            "attached_line": item.attachment.seq or 0,
+            **path_fields(mounted.target, key="target"),
+        }
+        with self._logs.taking_down(origin, "evidence.unmounted", data, exhibit=item.exhibit) as act:
+            created = origin.created_for(mounted.target)
+            identity = identity_in(os.path.dirname(mounted.target)) if created else None
+            unmount(mounted.target, source=mounted.source, created=created, identity=identity)
+        done.unmounted.append(mounted.target)
+        done.spooled = done.spooled or act.spooled
+
+    def _detach(self, item: Attached, done: TakenDown, pin: int | None) -> None:
+        attachment = item.attachment
+        origin = self._logs.origin(attachment)
+        if origin.data is not None:
+            attachment = recorded(attachment, origin.data)
+            done.compared = True
+        data: Record = {
+            "device": attachment.device,
+            "diskseq": attachment.diskseq or 0,
+            "attached_line": attachment.seq or 0,
+        }
+        with self._logs.taking_down(origin, "evidence.detached", data, exhibit=item.exhibit) as act:
+            result = detach(attachment, own=pin)
+            _judge(done, result)
+            act.data.update(_outcome(result, done))
+        done.spooled = done.spooled or act.spooled
+        for kind, details in (("evidence.changed", done.changed), ("evidence.touched", done.touched)):
+            if details and (done.compared or kind == "evidence.changed"):
+                self._logs.event(origin, kind, {**data, "details": list(details)}, exhibit=item.exhibit)
+        done.records = (origin.log or "", self._logs.lines(origin))
+
+
+def _judge(done: TakenDown, result: Detached) -> None:
+    changes = result.changes
+    done.guard = result.guard
+    if result.changed:
+        writes = (f"{result.writes} sectors were written through the device",) if result.writes else ()
+        done.changed = (*writes, *changes.details)
+    elif result.touched:
+        done.touched = changes.details
+
+
+def _outcome(result: Detached, done: TakenDown) -> Record:
+    data: Record = {
+        "gone_before": result.gone_before,
+        "guard": result.guard,
+        "compared": done.compared,
+        "sectors_written": result.writes,
+        "details": [*done.changed, *done.touched],
+    }
+    if result.proof is not None:
+        data["proof"] = proof_document(result.proof)
+    now = result.changes.now
+    if now is not None:
+        data["backing"] = {
+            **path_fields(now.path),
+            "dev": str(now.dev),
+            "ino": str(now.ino),
+            "bytes": now.size,
+            "mtime": str(now.mtime_ns),
+            "ctime": str(now.ctime_ns),
+        }
+    return data
+
+
+def _is_meant(item: Attached, name: str) -> bool:
+    """A device, a mount point, or an image: by device and inode, never by its path alone."""
+    attachment = item.attachment
+    if name in (attachment.device, os.path.basename(attachment.device)):
+        return True
+    path = os.path.abspath(name)
+    if item.mount is not None and path in (item.mount.target, os.path.dirname(item.mount.target)):
+        return True
+    try:
+        found = os.stat(path)
+    except OSError:
+        return path == attachment.backing.path
+    if (found.st_dev, found.st_ino) == (attachment.proof.device, attachment.proof.inode):
+        return True
+    return item.mount is not None and os.path.realpath(path) == item.mount.target

@@ -1,0 +1,219 @@
+"""Who acts: the invoking user (also behind sudo), their settings, and the examiner they state to be.
+
+The examiner is never taken from the case: `--examiner`, IMGKIT_EXAMINER, the user's imgkit.toml, /etc/imgkit.toml,
+the login name, in this order.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import socket
+import tomllib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from imgkit.errors import HostError, UsageError
+from imgkit.linux.files import Identity, acting_as
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SYSTEM_SETTINGS = "/etc/imgkit.toml"
+_NO_LOGIN = 0xFFFFFFFF  # /proc/self/loginuid where nobody logged in
+_SETTINGS = ("name", "id", "role", "organisation", "signer", "algorithms", "require_case")
+_TEXTS = ("name", "id", "role", "organisation", "signer")
+_NAMED = re.compile(r"\s*(?P<name>[^<>]*?)\s*<(?P<id>[^<>]+)>\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """The user who started imgkit: behind sudo the one who typed it.
+
+    Attributes:
+        uid: User id.
+        name: Login name, or the number where the host knows none.
+        home: Home folder, or None.
+        identity: With whose rights their files are touched.
+    """
+
+    uid: int
+    name: str
+    home: str | None
+    identity: Identity
+
+
+def invoking_user(environ: Mapping[str, str]) -> User:
+    """Return the user behind this process: the login uid (it survives sudo and su), else SUDO_UID, else our own."""
+    uid = os.getuid()
+    if uid == 0:
+        uid = _login_uid() or _sudo_uid(environ) or 0
+    try:
+        entry = pwd.getpwuid(uid)
+    except KeyError:
+        gid = os.getgid()
+        return User(uid, str(uid), environ.get("HOME"), Identity(uid, gid, tuple(os.getgroups())))
+    groups = tuple(os.getgrouplist(entry.pw_name, entry.pw_gid))
+    if uid == os.getuid():
+        groups = tuple(os.getgroups())
+    return User(uid, entry.pw_name, entry.pw_dir, Identity(uid, entry.pw_gid, groups))
+
+
+def _login_uid() -> int:
+    try:
+        with open("/proc/self/loginuid", encoding="ascii") as file:
+            uid = int(file.read())
+    except (OSError, ValueError):
+        return 0  # a kernel without audit says nothing
+    return 0 if uid == _NO_LOGIN else uid
+
+
+def _sudo_uid(environ: Mapping[str, str]) -> int:
+    text = environ.get("SUDO_UID", "")
+    return int(text) if text.isdecimal() else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What imgkit.toml states, the user's own file before the system's.
+
+    Attributes:
+        name, id, role, organisation: Who the examiner is; None where not stated.
+        signer: Principal of the signing key, or None.
+        algorithms: Default hash algorithms, or empty.
+        require_case: Whether working without a case is a usage error.
+    """
+
+    name: str | None = None
+    id: str | None = None
+    role: str | None = None
+    organisation: str | None = None
+    signer: str | None = None
+    algorithms: tuple[str, ...] = ()
+    require_case: bool = False
+
+
+def load_settings(user: User, environ: Mapping[str, str]) -> Settings:
+    """Read the user's imgkit.toml and the system's.
+
+    Raises:
+        UsageError: A file is no TOML, or holds an unknown key or a value of the wrong kind.
+    """
+    values: dict[str, object] = {}
+    folder = environ.get("XDG_CONFIG_HOME") or (os.path.join(user.home, ".config") if user.home else None)
+    if (own := _read_toml(SYSTEM_SETTINGS, None)) is not None:
+        values.update(own)
+    if folder is not None:
+        behind_sudo = user.identity if os.geteuid() == 0 and user.uid != 0 else None
+        if (own := _read_toml(os.path.join(folder, "imgkit.toml"), behind_sudo)) is not None:
+            values.update(own)
+    algorithms = values.pop("algorithms", ())
+    texts = {key: str(values[key]) for key in _TEXTS if key in values}
+    return Settings(
+        algorithms=tuple(algorithms) if isinstance(algorithms, list) else (),
+        require_case=values.get("require_case") is True,
+        **texts,
+    )
+
+
+def _read_toml(path: str, identity: Identity | None) -> dict[str, object] | None:
+    try:
+        with acting_as(identity):
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return None
+    except OSError as error:
+        raise UsageError(f"cannot read the settings {path}: {error.strerror}") from error
+    with open(fd, "rb") as file:
+        try:
+            values = tomllib.load(file)
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise UsageError(f"the settings {path} are no valid TOML: {error}") from error
+    for key, value in values.items():
+        _check_setting(path, key, value)
+    return values
+
+
+def _check_setting(path: str, key: str, value: object) -> None:
+    if key not in _SETTINGS:
+        raise UsageError(
+            f"the settings {path} hold an unknown key {key!r}", hint="known are " + ", ".join(_SETTINGS)
+        )
+    fits = {
+        "require_case": isinstance(value, bool),
+        "algorithms": isinstance(value, list) and all(isinstance(item, str) for item in value),
+    }.get(key, isinstance(value, str) and bool(value.strip()))
+    if not fits:
+        raise UsageError(f"the settings {path}: {key} cannot be {value!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Examiner:
+    """The person who acts.
+
+    Attributes:
+        name: As they state it.
+        id: `user@host` unless stated.
+        role: Or None.
+        organisation: Or None.
+    """
+
+    name: str
+    id: str
+    role: str | None = None
+    organisation: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.name} <{self.id}>"
+
+
+def examiner_of(stated: str | None, settings: Settings, user: User) -> Examiner | None:
+    """Return who acts; None where root acts for nobody known, who must be asked.
+
+    Args:
+        stated: `--examiner` or IMGKIT_EXAMINER: `Jane Doe` or `Jane Doe <jane@lab>`.
+        settings: From imgkit.toml.
+        user: The invoking user.
+
+    Raises:
+        UsageError: The statement is empty.
+    """
+    default_id = f"{user.name}@{socket.gethostname()}"
+    if stated is not None:
+        match = _NAMED.fullmatch(stated)
+        name, own_id = (match["name"], match["id"].strip()) if match else (stated.strip(), None)
+        if not (name := name or (own_id or "")):
+            raise UsageError(
+                "the examiner's name is empty", hint="for example --examiner 'Jane Doe <jane@lab.example>'"
+            )
+        same = name == settings.name
+        return Examiner(
+            name,
+            own_id or (settings.id if same and settings.id else default_id),
+            settings.role if same else None,
+            settings.organisation if same else None,
+        )
+    if settings.name is None and user.uid == 0:
+        return None
+    return Examiner(
+        settings.name or user.name, settings.id or default_id, settings.role, settings.organisation
+    )
+
+
+def state_folder(user: User, environ: Mapping[str, str]) -> str:
+    """Return the folder for this user's own log and this host's memory of log heads; it need not exist yet.
+
+    Raises:
+        HostError: The user has no home folder and XDG_STATE_HOME is not set.
+    """
+    if base := environ.get("XDG_STATE_HOME"):
+        return os.path.join(os.path.abspath(base), "imgkit")
+    if user.uid == 0:
+        return "/var/lib/imgkit"
+    if user.home is None or not os.path.isdir(user.home):
+        raise HostError(
+            f"user {user.name} has no home folder to remember log heads in",
+            hint="set XDG_STATE_HOME to a folder that this user can write",
+        )
+    return os.path.join(user.home, ".local", "state", "imgkit")

@@ -1,0 +1,133 @@
+"""info and partitions: how the media is stored and how it is divided."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from imgkit.custody.record import printable
+from imgkit.examination.evidence import file_facts, files_record, image_document
+from imgkit.filesystems.signatures import identify
+from imgkit.image import Extent
+
+if TYPE_CHECKING:
+    from imgkit.examination import Evidence, Examination
+    from imgkit.filesystems.signatures import Filesystem
+    from imgkit.image import Image
+    from imgkit.partitions.table import Partition, PartitionTable
+
+Record = dict[str, Any]
+
+
+def inspect_image(examination: Examination, evidence: Evidence) -> Record:
+    """The document of `info`."""
+    with examination.act(
+        "evidence.inspected",
+        {**files_record(file_facts(evidence.image)), "what": "container"},
+        exhibit=evidence.exhibit,
+    ) as act:
+        sparse = _sparse(evidence.image)
+        act.data.update(table_record(evidence.table), sparse=sparse)
+    image = evidence.image
+    return {
+        "schema": "imgkit.info.v1",
+        "image": image_document(image),
+        "exhibit": evidence.exhibit,
+        "sector_size_source": image.sector_size_source,
+        "stored_digests": {digest.algorithm: digest.value for digest in image.stored_digests},
+        "metadata": dict(image.metadata),
+        "complete": True,  # an incomplete set does not open: MissingSegment
+        "sparse": sparse,
+        "table": {"scheme": evidence.table.scheme, "partitions": len(evidence.table.partitions)},
+    }
+
+
+def _sparse(image: Image) -> Record:
+    data = extents = 0
+    for extent in image.data_extents():
+        data += extent.length
+        extents += 1
+    return {"data": data, "holes": image.size - data, "extents": extents}
+
+
+def inspect_partitions(examination: Examination, evidence: Evidence) -> Record:
+    """The document of `partitions`."""
+    with examination.act(
+        "evidence.inspected",
+        {**files_record(file_facts(evidence.image)), "what": "partitions"},
+        exhibit=evidence.exhibit,
+    ) as act:
+        table = evidence.table
+        found = {item.number: _identify(evidence.image, item.extent) for item in table.partitions}
+        whole = _identify(evidence.image, Extent(0, evidence.image.size)) if table.scheme == "none" else None
+        act.data.update(table_record(table))
+    return {
+        "schema": "imgkit.partitions.v1",
+        "image": image_document(evidence.image),
+        "exhibit": evidence.exhibit,
+        "table": {"scheme": table.scheme, "sector_size": table.sector_size, "id": table.id},
+        "filesystem": filesystem_document(whole),
+        "partitions": [partition_document(item, table, found[item.number]) for item in table.partitions],
+        "containers": [
+            {"offset": item.extent.offset, "length": item.extent.length, "type": item.type, "slot": item.slot}
+            for item in table.containers
+        ],
+        "gaps": [{"offset": gap.offset, "length": gap.length} for gap in table.gaps],
+        "findings": [asdict(item) for item in table.findings],
+        "readers": dict(table.readers),
+    }
+
+
+def _identify(image: Image, extent: Extent) -> Filesystem | None:
+    there = extent.clipped_to(image.size)
+    return identify(image, there) if there.length else None
+
+
+def filesystem_document(found: Filesystem | None) -> Record | None:
+    """`filesystem` as it stands in every JSON document."""
+    if found is None:
+        return None
+    return {"type": found.type, "label": found.label or None, "uuid": found.uuid or None}
+
+
+def partition_document(item: Partition, table: PartitionTable, found: Filesystem | None) -> Record:
+    """An entry of `partitions`."""
+    return {
+        "number": item.number,
+        "slot": item.slot,
+        "offset": item.extent.offset,
+        "length": item.extent.length,
+        "start_sector": item.extent.offset // table.sector_size,
+        "sectors": item.extent.length // table.sector_size,
+        "type": item.type,
+        "type_name": item.type_name,
+        "name": item.name,
+        "guid": item.guid,
+        "attributes": list(item.attributes),
+        "bootable": item.bootable,
+        "logical": item.logical,
+        "filesystem": filesystem_document(found),
+    }
+
+
+def table_record(table: PartitionTable) -> Record:
+    """What a record keeps of a table; lists that are too long for a line go to an enclosure by themselves."""
+    return {
+        "scheme": table.scheme,
+        "sector_size": table.sector_size,
+        "partitions": [
+            {
+                "number": item.number,
+                "offset": str(item.extent.offset),
+                "length": str(item.extent.length),
+                "type": item.type,
+                "name": printable(item.name),
+            }
+            for item in table.partitions
+        ],
+        "findings": [
+            {"code": item.code, "severity": item.severity, "message": printable(item.message)}
+            for item in table.findings
+        ],
+        "readers": {name: printable(version) for name, version in table.readers},
+    }

@@ -1,0 +1,257 @@
+"""What this host's logs know of what the kernel shows: which case an attachment is of, and who made it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from imgkit.attachment import list_attachments
+from imgkit.custody.log import CustodyLog
+from imgkit.custody.reading import read_records
+from imgkit.custody.record import path_fields, path_of
+from imgkit.custody.spool import SpooledLog
+from imgkit.errors import CustodyError
+from imgkit.examination.attaching import Attached
+from imgkit.examination.cases import identity_in
+from imgkit.examination.takedown import TakingDown
+from imgkit.mounting import list_mounts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from imgkit.attachment import Attachment
+    from imgkit.custody.session import Session
+    from imgkit.custody.state import StateFolder
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an attachment comes from, as far as this host knows.
+
+    Attributes:
+        log: UUID in the kernel's label, or None (made through the API, without a log).
+        line: Of the intent, or None.
+        path: Where that log was last seen, or None.
+        case: Number of the case, or the name of its folder, or None.
+        actor_id, actor_name: Who attached it, or None.
+        data: Of the outcome of the attach, or None where the log cannot be read or has none.
+        exhibit, partition, files, mounts: From the log.
+    """
+
+    log: str | None = None
+    line: int | None = None
+    path: str | None = None
+    case: str | None = None
+    actor_id: str | None = None
+    actor_name: str | None = None
+    data: Record | None = None
+    exhibit: str | None = None
+    partition: int | None = None
+    files: tuple[Record, ...] = ()
+    mounts: tuple[Record, ...] = ()
+
+    @property
+    def who(self) -> str:
+        """Name and id of who attached it, in words where nobody is known."""
+        if self.actor_name is None:
+            return "somebody whose log this host does not know"
+        return f"{self.actor_name} <{self.actor_id}>"
+
+    def created_for(self, target: str) -> tuple[str, ...]:
+        """The directories that imgkit made for a mount point."""
+        made = (item["created"] for item in self.mounts if path_of(item, key="target") == target)
+        return tuple(path_of(item) for items in made if isinstance(items, list) for item in items)
+
+
+class KnownLogs:
+    """The logs that this host remembers, read as needed, written to where something is taken down."""
+
+    def __init__(
+        self, state: StateFolder, session: Session | None = None, *, reason: str | None = None
+    ) -> None:
+        self._state = state
+        self._session = session
+        self._reason = reason
+        self._origins: dict[tuple[str, int], Origin] = {}
+        self._read: set[str] = set()
+        self._open: dict[str, CustodyLog | CustodyError] = {}
+        self._lines: dict[str, list[int]] = {}
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def attached_now(self) -> Iterator[Attached]:
+        """What imgkit has attached, from the kernel, with what the logs add to it.
+
+        Raises:
+            NotPermitted: Bound loop devices cannot be looked into.
+        """
+        attachments = list_attachments()
+        mounts = {mounted.source: mounted for mounted in list_mounts(attachments)}
+        for attachment in attachments:
+            origin = self.origin(attachment)
+            mounted = mounts.get(attachment.device)
+            filesystem = next((item.get("filesystem") for item in origin.mounts), None)
+            yield Attached(
+                attachment,
+                _image_of(attachment, origin),
+                origin.exhibit,
+                origin.partition,
+                {"type": filesystem, "label": None, "uuid": None} if mounted and filesystem else None,
+                mounted,
+            )
+
+    def origin(self, attachment: Attachment) -> Origin:
+        """What is known of where an attachment comes from."""
+        if attachment.log is None or attachment.seq is None:
+            return Origin()
+        if attachment.log not in self._read:
+            self._read.add(attachment.log)
+            self._read_log(attachment.log)
+        return self._origins.get((attachment.log, attachment.seq), Origin(attachment.log, attachment.seq))
+
+    def _path(self, log: str) -> str | None:
+        try:
+            return self._state.last_path(log)
+        except CustodyError:
+            return None  # a damaged memory keeps nobody from taking a device down
+
+    def _read_log(self, log: str) -> None:
+        """Collect the attach and mount records of one log; a log that is gone or damaged just tells less."""
+        path = self._path(log)
+        if path is None:
+            return
+        case = os.path.basename(os.path.dirname(path))
+        intents: dict[str, Record] = {}
+        try:
+            for record in read_records(path, identity=identity_in(os.path.dirname(path))):
+                if record["log"] != log:
+                    return  # another log lies at that path now
+                if record["seq"] == 1:
+                    case = record["data"].get("number") or case
+                if record["type"] == "evidence.attached":
+                    self._take_attach(record, intents, path, case)
+                elif record["type"] == "evidence.mounted" and record["phase"] == "outcome":
+                    self._take_mount(record)
+        except CustodyError:
+            return
+
+    def _take_attach(self, record: Record, intents: dict[str, Record], path: str, case: str) -> None:
+        if record["phase"] == "intent":
+            intents[record["op"]] = record
+        intent = intents.get(record["op"])
+        if intent is None:
+            return
+        self._origins[(record["log"], intent["seq"])] = Origin(
+            record["log"],
+            intent["seq"],
+            path,
+            case,
+            record["actor"]["id"],
+            record["actor"]["name"],
+            record["data"] if record.get("result") == "ok" else None,
+            record.get("exhibit"),
+            intent["data"].get("partition"),
+            tuple(item for item in intent["data"].get("files", ()) if isinstance(item, dict)),
+        )
+
+    def _take_mount(self, record: Record) -> None:
+        key = (record["log"], record["data"].get("attached_line", -1))
+        if key in self._origins and record["result"] == "ok":
+            origin = self._origins[key]
+            self._origins[key] = replace(origin, mounts=(*origin.mounts, record["data"]))
+
+    # -- writing ---------------------------------------------------------------------------------
+
+    def taking_down(self, origin: Origin, kind: str, data: Record, *, exhibit: str | None) -> TakingDown:
+        """An act in the log of the attach that does not wait for it."""
+        session = self._needed_session()
+        if origin.log is None:
+            return TakingDown(session, None, kind, data)
+        log = self._writable(origin)
+        options = {"exhibit": exhibit, "reason": self._reason, "on_written": self._note(origin.log)}
+        if isinstance(log, CustodyLog):
+            return TakingDown(session, log, kind, data, **options)
+        return TakingDown(session, SpooledLog(origin.log, session), kind, data, why=log.message, **options)
+
+    def event(self, origin: Origin, kind: str, data: Record, *, exhibit: str | None) -> None:
+        """An event in the log of the attach; the spool takes it where the log does not."""
+        if origin.log is None:
+            return
+        log = self._writable(origin)
+        if isinstance(log, CustodyLog):
+            try:
+                self._note(log.uuid)(log.event(kind, data, exhibit=exhibit, reason=self._reason))
+            except CustodyError as error:
+                log = error
+        if isinstance(log, CustodyError):
+            SpooledLog(origin.log, self._needed_session()).event(
+                kind, data, exhibit=exhibit, reason=self._reason
+            )
+
+    def lines(self, origin: Origin) -> list[int]:
+        """Lines that were written to the log of an origin."""
+        return self._lines.get(origin.log or "", [])
+
+    def _needed_session(self) -> Session:
+        if self._session is None:
+            msg = "these logs were opened for reading"
+            raise CustodyError(msg)
+        return self._session
+
+    def _note(self, log: str) -> Any:
+        return self._lines.setdefault(log, []).append
+
+    def _writable(self, origin: Origin) -> CustodyLog | CustodyError:
+        uuid = origin.log or ""
+        if uuid not in self._open:
+            self._open[uuid] = self._try_to_open(uuid)
+        return self._open[uuid]
+
+    def _try_to_open(self, uuid: str) -> CustodyLog | CustodyError:
+        path = self._path(uuid)
+        if path is None:
+            return CustodyError(f"this host does not know where log {uuid} lies")
+        try:
+            log = CustodyLog.open(path, self._needed_session(), identity=identity_in(os.path.dirname(path)))
+            if log.uuid != uuid:
+                return CustodyError(f"{path} is another log now")
+            log.import_spool()
+        except CustodyError as error:
+            return error
+        return log
+
+
+def _image_of(attachment: Attachment, origin: Origin) -> Record:
+    """`image` of a document, from what the log says, else from what the kernel says of the file below."""
+    files = origin.files
+    backing = attachment.backing
+    segments: list[Record] = [
+        {key: item[key] for key in ("path", "path_b64") if key in item} | {"size": item.get("bytes")}
+        for item in files
+    ]
+    facts: Record = (
+        {key: files[0][key] for key in ("path", "path_b64") if key in files[0]}
+        if files
+        else path_fields(backing.path)
+    )
+    return {
+        **facts,
+        "format": "block-device" if backing.kind == "block" else "raw",
+        "size": backing.size,
+        "sector_size": None,
+        "segments": segments or [{**path_fields(backing.path), "size": backing.size}],
+    }
+
+
+def log_uuid(path: str) -> str:
+    """Return the uuid of the log at a path, from its first line.
+
+    Raises:
+        CustodyError: It cannot be read, or its first line is none of ours.
+    """
+    for record in read_records(path, identity=identity_in(os.path.dirname(path))):
+        return str(record["log"])
+    raise CustodyError(f"{path} is empty: no custody log", code="BAD_LINE")

@@ -1,0 +1,227 @@
+"""Ledger: what a custody log says, folded into exhibits, digests, attachments and open acts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from imgkit.errors import UsageError
+from imgkit.hashing import Digest
+from imgkit.references.reference import Reference, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+Record = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Exhibit:
+    """One evidence item as the log knows it.
+
+    Attributes:
+        name: EX1, EX2 ...
+        line: Line of the intent that added it.
+        paths: Every path (as recorded) it was seen at.
+        inodes: Every (device, inode) it was seen as, as strings.
+        stated: Digests that somebody stated when it was added, with their line.
+        own: Digests we computed, in order: (of, digest, line).
+        checked: (line, verdict) of the last verify, or None.
+        added: Data of the record that added it.
+        actor: Who added it.
+        refused: The intent that would have added it failed: the name is used up.
+    """
+
+    name: str
+    line: int
+    paths: set[str] = field(default_factory=set)
+    inodes: set[tuple[str, str]] = field(default_factory=set)
+    stated: list[tuple[str, Digest, int]] = field(default_factory=list)
+    own: list[tuple[str, Digest, int]] = field(default_factory=list)
+    checked: tuple[int, str] | None = None
+    added: Record = field(default_factory=dict)
+    actor: Record = field(default_factory=dict)
+    refused: bool = False
+
+    def has_own(self, of: str, algorithm: str) -> bool:
+        """Whether the log has a digest of ours of this part by this algorithm."""
+        return any(part == of and digest.algorithm == algorithm for part, digest, _ in self.own)
+
+
+@dataclass(slots=True)
+class AttachmentRecord:
+    """An attachment that the log knows and has not seen end.
+
+    Attributes:
+        op: Of its intent and outcome.
+        line: Line of the intent: the number in the kernel's label.
+        exhibit: EX1 ...
+        actor: Who attached it.
+        data: Of the outcome: device, diskseq, offset, length, backing, segments, proof.
+        boot_id: Of the outcome.
+    """
+
+    op: str
+    line: int
+    exhibit: str | None
+    actor: Record
+    data: Record
+    boot_id: str
+
+
+class Ledger:
+    """The fold. take() every record in order; ask afterwards."""
+
+    def __init__(self) -> None:
+        self.exhibits: dict[str, Exhibit] = {}
+        self.attachments: dict[int, AttachmentRecord] = {}
+        self.opened: Record = {}
+        self.lines = 0
+        self.sealed = False
+        self._intents: dict[str, Record] = {}
+
+    def take(self, record: Record) -> None:
+        """Add one record."""
+        self.lines = record["seq"]
+        kind, phase = record["type"], record["phase"]
+        if record["seq"] == 1:
+            self.opened = record
+        if phase == "intent":
+            self._intents[record["op"]] = record
+            if kind == "evidence.added":
+                self._added(record)
+        elif phase == "outcome":
+            self._outcome(kind, record, self._intents.pop(record["op"], None))
+        else:
+            self._event(kind, record)
+
+    def _added(self, record: Record) -> None:
+        """The intent already takes the name: of two at once, the earlier line wins."""
+        name = record.get("exhibit")
+        if name is None or name in self.exhibits:
+            return
+        exhibit = Exhibit(name, record["seq"], added=record["data"], actor=record["actor"])
+        self.exhibits[name] = exhibit
+        _learn_files(exhibit, record["data"])
+        for stated in record["data"].get("stated", ()):
+            exhibit.stated.append(("media", Digest.parse(stated["digest"]), record["seq"]))
+
+    def _outcome(self, kind: str, record: Record, intent: Record | None) -> None:
+        if intent is None:
+            return
+        exhibit = self.exhibits.get(record.get("exhibit", ""))
+        done = record["result"] == "ok"
+        if kind == "evidence.added" and exhibit is not None and not done and exhibit.line == intent["seq"]:
+            exhibit.refused = True
+        if exhibit is not None and kind in ("evidence.hashed", "evidence.verified"):
+            _learn_digests(exhibit, record, kind)
+        if exhibit is not None and done:
+            _learn_files(exhibit, record["data"])
+        if kind == "evidence.attached" and done:
+            self.attachments[intent["seq"]] = AttachmentRecord(
+                record["op"],
+                intent["seq"],
+                record.get("exhibit"),
+                record["actor"],
+                record["data"],
+                record["time"]["boot_id"],
+            )
+        if kind == "evidence.detached" and done:
+            self.attachments.pop(record["data"].get("attached_line", -1), None)
+
+    def _event(self, kind: str, record: Record) -> None:
+        if kind == "evidence.gone":
+            self.attachments.pop(record["data"].get("attached_line", -1), None)
+        elif kind == "op.reconciled":
+            self._intents.pop(record["data"].get("op", ""), None)
+        elif kind == "case.sealed":
+            self.sealed = True
+        elif kind == "case.reopened":
+            self.sealed = False
+
+    def known(self) -> list[Exhibit]:
+        """Exhibits that were added, in the order of their lines."""
+        return [exhibit for exhibit in self.exhibits.values() if not exhibit.refused]
+
+    def next_name(self) -> str:
+        """The first exhibit name that is not used up."""
+        numbers = [int(name[2:]) for name in self.exhibits if name[:2] == "EX" and name[2:].isdecimal()]
+        return f"EX{max(numbers, default=0) + 1}"
+
+    def find(self, files: Sequence[Mapping[str, Any]], stated: str | None) -> Exhibit | None:
+        """Return the exhibit that an image is: by name where stated, else by path or inode of its first file.
+
+        Never by digest: a swapped file would find none.
+
+        Raises:
+            UsageError: The stated exhibit does not exist, or the image stands for several and none is stated.
+        """
+        if stated is not None:
+            exhibit = self.exhibits.get(stated)
+            if exhibit is None or exhibit.refused:
+                names = ", ".join(item.name for item in self.known()) or "none yet"
+                raise UsageError(f"this case has no exhibit {stated}", hint=f"it has {names}")
+            return exhibit
+        first = files[0]
+        inode = (first.get("dev", ""), first.get("ino", ""))
+        found = [item for item in self.known() if _path_key(first) in item.paths or inode in item.inodes]
+        if len(found) > 1:
+            # The path says more than an inode number, which a file system hands out again.
+            by_path = [item for item in found if _path_key(first) in item.paths]
+            found = by_path or found
+        if len(found) > 1:
+            names = ", ".join(item.name for item in found)
+            raise UsageError(
+                f"{first['path']} stands for several exhibits: {names}", hint="pick one with --exhibit"
+            )
+        return found[0] if found else None
+
+    def references(self, exhibit: Exhibit, log: str) -> list[Reference]:
+        """What this log states of an exhibit: stated at its addition, and computed by us.
+
+        Of our own digests the first of each kind counts: a later one may be of a file that was swapped since.
+        """
+        references = [
+            Reference(digest, of, Source("custody", log, line, "acquisition", "log"))
+            for of, digest, line in exhibit.stated
+        ]
+        first = {(of, digest.algorithm): (of, digest, line) for of, digest, line in reversed(exhibit.own)}
+        references += [
+            Reference(digest, of, Source("custody", log, line, "own", "log"))
+            for of, digest, line in first.values()
+        ]
+        return references
+
+
+def fold(records: Iterable[Record]) -> Ledger:
+    """Return the ledger of a whole log."""
+    ledger = Ledger()
+    for record in records:
+        ledger.take(record)
+    return ledger
+
+
+def _path_key(file: Mapping[str, Any]) -> str:
+    return str(file.get("path_b64") or file["path"])
+
+
+def _learn_files(exhibit: Exhibit, data: Record) -> None:
+    first = data.get("first_file")
+    if first is None and isinstance(files := data.get("files"), list) and files:
+        first = files[0]
+    if first is None:
+        return
+    exhibit.paths.add(_path_key(first))
+    if "ino" in first:
+        exhibit.inodes.add((first.get("dev", ""), first["ino"]))
+
+
+def _learn_digests(exhibit: Exhibit, record: Record, kind: str) -> None:
+    """Digests without read errors of an image that matched, or had nothing to match, when it was read."""
+    data = record["data"]
+    if kind == "evidence.verified" and "verdict" in data and data.get("of") == "media":
+        exhibit.checked = (record["seq"], data["verdict"])
+    if record["result"] != "ok" or data.get("verdict") == "mismatch":
+        return
+    for name, value in data.get("digests", {}).items():
+        exhibit.own.append((data["of"], Digest(name, value), record["seq"]))
