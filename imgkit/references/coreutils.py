@@ -39,7 +39,8 @@ _LABELLED = re.compile(
     r"\s*([A-Za-z0-9/_-]{2,16})(?: ?[:=]\s*|\s+)([0-9A-Fa-f]{32,128})(?:[\t ]+(\S(?s:.)*))?\s*"
 )
 _BARE = re.compile(r"\s*([0-9A-Fa-f]{32,128})\s*")
-_STDIN = {"-", "stdin", "(stdin)", "*-"}
+_STDIN = {"-", "*-"}
+_TAGGED_STDIN = {"-", "stdin"}  # the latter is OpenSSL's
 _UNESCAPED = {"\\\\": "\\", "\\n": "\n", "\\r": "\r"}
 _ESCAPE = re.compile(r"\\(?s:.)|\\$")
 
@@ -61,6 +62,7 @@ def read(lines: Iterable[tuple[int, str]], algorithm_of: Callable[[int], str | N
 def _read_line(text: str, algorithm_of: Callable[[int], str | None]) -> tuple[Digest, str | None] | None:
     if match := _TAGGED.fullmatch(text):
         escaped, tag, name, value = match.groups()
+        name = "-" if name in _TAGGED_STDIN else name
         return _stated(_algorithm_of_tag(tag), value, _name(name, escaped=bool(escaped)))
     if match := _BARE.fullmatch(text):
         return _stated(algorithm_of(len(match[1])), match[1], None)

@@ -38,9 +38,15 @@ class ImageNames:
         if whole:
             self._add(image.path, "media")
         self._by_case = {name.casefold(): of for name, of in self.files.items()}
+        self.stem = self._free_stem(image)
+        self._joined = self.stem if image.format == "split-raw" else None
+
+    def _free_stem(self, image: Image) -> str | None:
+        """`disk` of `disk.dd`, unless a file of that name is there, of which such a sidecar is."""
         stem = os.path.splitext(self.base)[0]
-        self.stem = stem if stem != self.base and image.format in {"raw", "split-raw"} else None
-        self._joined = stem if image.format == "split-raw" else None
+        if stem == self.base or image.format not in {"raw", "split-raw"}:
+            return None
+        return None if os.path.lexists(os.path.join(os.path.dirname(image.path), stem)) else stem
 
     def _add(self, path: str, of: str) -> None:
         for spelling in (path, os.path.realpath(path)):

@@ -21,7 +21,7 @@ _SIDECAR = re.compile(
 )
 # SHA256SUMS, sha256sum.txt, md5.txt, CHECKSUM, my-checksums.txt, 2026_MD5SUMS.
 _LIST = re.compile(
-    rf"(?:.*[-_. ])?(?:(?P<algorithm>{_ALGORITHM})?[-_. ]?(?:{_WORD})|(?P<algorithm2>{_ALGORITHM})\.txt){_TEXT}",
+    rf"(?:.*?[-_. ])??(?:(?P<algorithm>{_ALGORITHM})?[-_. ]?(?:{_WORD})|(?P<algorithm2>{_ALGORITHM})\.txt){_TEXT}",
     re.IGNORECASE | re.DOTALL,
 )
 _SHORT = {"b3": "blake3", "b2": "blake2b", "rmd160": "ripemd160", "sha2": None}
