@@ -20,7 +20,7 @@ _NAMES = ("ro", "nosuid", "nodev", "noexec")
 
 # Other options change nothing about these.
 _FINAL = {errno.EPERM, errno.EACCES, errno.EBUSY, errno.ENOMEM, errno.EINTR, errno.ENODEV, errno.ENOTBLK}
-_WOULD_WRITE = "log replay required"  # fs/btrfs/disk-io.c
+_WOULD_WRITE = ("log replay required", "unable to replay log")  # fs/btrfs/disk-io.c, fs/reiserfs/journal.c
 _WORDS_SHOWN = 4
 
 
@@ -40,8 +40,10 @@ class Refusal:
 
     @property
     def says_dirty(self) -> bool:
-        """Whether the driver would have to write to go on: EROFS, but btrfs gives EIO and says why in the log only."""
-        return self.error.errno == errno.EROFS or any(_WOULD_WRITE in word for word in self.words)
+        """Whether the driver would have to write to go on: EROFS; btrfs and reiserfs say it in the log only."""
+        if self.error.errno == errno.EROFS:
+            return True
+        return any(phrase in word for phrase in _WOULD_WRITE for word in self.words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +183,7 @@ def _seen(
         return row.view, row.journal, (attempt.notice,)
     dirty = any(refusal.says_dirty for refusal in refusals)
     why = "its journal is dirty" if dirty else f"mounting it plainly failed ({refusals[0].error.strerror})"
-    notice = f"{driver} mounted with {','.join(attempt.options)}, because {why}: {attempt.notice}"
+    notice = f"{driver} mounted with {','.join(attempt.options)}, because {why}; {attempt.notice}"
     return attempt.view, "dirty" if dirty else "unknown", (notice,)
 
 
