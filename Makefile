@@ -33,6 +33,7 @@ test: packages $(VENV)/dev
 
 # NTFS and exFAT under Debian's kernel in qemu: slow, by hand; the result is written down in docs/kernels.md.
 test-kernels: packages $(VENV)/dev
+	$(MAKE) --no-print-directory packages PACKAGES="$$(sed -e 's/#.*//' packages-kernels.txt | xargs)"
 	$(PY) -m pytest -m kernels $(ARGS)
 
 lint: $(VENV)/dev
