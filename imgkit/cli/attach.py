@@ -12,7 +12,7 @@ from imgkit.cli.evidence import ImageArgument
 from imgkit.cli.output import emit, is_terminal, notice, say, table, tell_error
 
 if TYPE_CHECKING:
-    from imgkit.examination.attaching import Attached
+    from imgkit.examination.attached import Attached
     from imgkit.examination.detaching import TakenDown
 
 Document = dict[str, Any]
@@ -69,7 +69,7 @@ def attach(
 def _show_attached(
     schema: str, attached: list[Attached], skipped: list[Document], *, as_json: bool, records: Document | None
 ) -> None:
-    from imgkit.examination.attaching import attachment_document
+    from imgkit.examination.attached import attachment_document
 
     for item in attached:
         for text in (*item.attachment.notices, *(item.mount.notices if item.mount else ())):
@@ -244,7 +244,7 @@ def _tell_taken_down(item: TakenDown) -> None:
 
 
 def _taken_down_document(item: TakenDown) -> Document:
-    from imgkit.examination.attaching import attachment_document
+    from imgkit.examination.attached import attachment_document
 
     log, lines = item.records
     document = attachment_document(item.attached) | {
@@ -264,7 +264,7 @@ def _taken_down_document(item: TakenDown) -> Document:
 
 def status(as_json: options.JsonOption = False) -> int:
     """Show what is attached and mounted, by whom and for which case, with the read-only proof read back now."""
-    from imgkit.examination.attaching import attachment_document
+    from imgkit.examination.attached import attachment_document
     from imgkit.examination.knowledge import KnownLogs
     from imgkit.examination.presence import memory_of
 

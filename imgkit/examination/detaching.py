@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from imgkit.attachment import detach, signals_held
 from imgkit.custody.record import path_fields
 from imgkit.errors import AttachError, ImgkitError, UsageError
-from imgkit.examination.attaching import Attached, proof_document, recorded
+from imgkit.examination.attached import Attached, proof_document, recorded
 from imgkit.examination.cases import identity_in
 from imgkit.examination.knowledge import KnownLogs
+from imgkit.examination.recorder import Recorder
 from imgkit.mounting import list_mounts, unmount
 
 if TYPE_CHECKING:
@@ -76,7 +77,8 @@ class Takedown:
     def __init__(self, presence: Presence, *, reason: str | None, notify: Callable[[str], None]) -> None:
         self._presence = presence
         self._notify = notify
-        self._logs = KnownLogs(presence.state, presence.session, reason=reason)
+        self._logs = KnownLogs(presence.state)
+        self._recorder = Recorder(self._logs, presence.session, reason=reason)
 
     def detach(self, selection: Selection) -> list[TakenDown]:
         """Detach what is selected; a mounted one is refused by name."""
@@ -157,7 +159,7 @@ class Takedown:
             "attached_line": item.attachment.seq or 0,
             **path_fields(mounted.target, key="target"),
         }
-        with self._logs.taking_down(origin, "evidence.unmounted", data, exhibit=item.exhibit) as act:
+        with self._recorder.taking_down(origin, "evidence.unmounted", data, exhibit=item.exhibit) as act:
             created = origin.created_for(mounted.target)
             identity = identity_in(os.path.dirname(mounted.target)) if created else None
             unmount(mounted.target, source=mounted.source, created=created, identity=identity)
@@ -175,15 +177,15 @@ class Takedown:
             "diskseq": attachment.diskseq or 0,
             "attached_line": attachment.seq or 0,
         }
-        with self._logs.taking_down(origin, "evidence.detached", data, exhibit=item.exhibit) as act:
+        with self._recorder.taking_down(origin, "evidence.detached", data, exhibit=item.exhibit) as act:
             result = detach(attachment, own=pin)
             _judge(done, result)
             act.data.update(_outcome(result, done))
         done.spooled = done.spooled or act.spooled
         for kind, details in (("evidence.changed", done.changed), ("evidence.touched", done.touched)):
             if details and (done.compared or kind == "evidence.changed"):
-                self._logs.event(origin, kind, {**data, "details": list(details)}, exhibit=item.exhibit)
-        done.records = (origin.log or "", self._logs.lines(origin))
+                self._recorder.event(origin, kind, {**data, "details": list(details)}, exhibit=item.exhibit)
+        done.records = (origin.log or "", self._recorder.lines(origin))
 
 
 def _judge(done: TakenDown, result: Detached) -> None:

@@ -7,21 +7,17 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from imgkit.attachment import list_attachments
-from imgkit.custody.log import CustodyLog
 from imgkit.custody.reading import read_records
 from imgkit.custody.record import path_fields, path_of
-from imgkit.custody.spool import SpooledLog
 from imgkit.errors import CustodyError
-from imgkit.examination.attaching import Attached
+from imgkit.examination.attached import Attached
 from imgkit.examination.cases import identity_in
-from imgkit.examination.takedown import TakingDown
 from imgkit.mounting import list_mounts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from imgkit.attachment import Attachment
-    from imgkit.custody.session import Session
     from imgkit.custody.state import StateFolder
 
 Record = dict[str, Any]
@@ -67,7 +63,7 @@ class Origin:
 
 
 class KnownLogs:
-    """The logs that this host remembers, read as needed, written to where something is taken down."""
+    """The logs that this host remembers, read as needed."""
 
     def __init__(
         self, state: StateFolder, session: Session | None = None, *, reason: str | None = None
@@ -79,8 +75,6 @@ class KnownLogs:
         self._read: set[str] = set()
         self._open: dict[str, CustodyLog | CustodyError] = {}
         self._lines: dict[str, list[int]] = {}
-
-    # -- reading ---------------------------------------------------------------------------------
 
     def attached_now(self) -> Iterator[Attached]:
         """What imgkit has attached, from the kernel, with what the logs add to it.
@@ -112,7 +106,8 @@ class KnownLogs:
             self._read_log(attachment.log)
         return self._origins.get((attachment.log, attachment.seq), Origin(attachment.log, attachment.seq))
 
-    def _path(self, log: str) -> str | None:
+    def path_of_log(self, log: str) -> str | None:
+        """Where a log was last seen on this host, or None."""
         try:
             return self._state.last_path(log)
         except CustodyError:
@@ -120,7 +115,7 @@ class KnownLogs:
 
     def _read_log(self, log: str) -> None:
         """Collect the attach and mount records of one log; a log that is gone or damaged just tells less."""
-        path = self._path(log)
+        path = self.path_of_log(log)
         if path is None:
             return
         case = os.path.basename(os.path.dirname(path))
@@ -162,66 +157,6 @@ class KnownLogs:
         if key in self._origins and record["result"] == "ok":
             origin = self._origins[key]
             self._origins[key] = replace(origin, mounts=(*origin.mounts, record["data"]))
-
-    # -- writing ---------------------------------------------------------------------------------
-
-    def taking_down(self, origin: Origin, kind: str, data: Record, *, exhibit: str | None) -> TakingDown:
-        """An act in the log of the attach that does not wait for it."""
-        session = self._needed_session()
-        if origin.log is None:
-            return TakingDown(session, None, kind, data)
-        log = self._writable(origin)
-        options = {"exhibit": exhibit, "reason": self._reason, "on_written": self._note(origin.log)}
-        if isinstance(log, CustodyLog):
-            return TakingDown(session, log, kind, data, **options)
-        return TakingDown(session, SpooledLog(origin.log, session), kind, data, why=log.message, **options)
-
-    def event(self, origin: Origin, kind: str, data: Record, *, exhibit: str | None) -> None:
-        """An event in the log of the attach; the spool takes it where the log does not."""
-        if origin.log is None:
-            return
-        log = self._writable(origin)
-        if isinstance(log, CustodyLog):
-            try:
-                self._note(log.uuid)(log.event(kind, data, exhibit=exhibit, reason=self._reason))
-            except CustodyError as error:
-                log = error
-        if isinstance(log, CustodyError):
-            SpooledLog(origin.log, self._needed_session()).event(
-                kind, data, exhibit=exhibit, reason=self._reason
-            )
-
-    def lines(self, origin: Origin) -> list[int]:
-        """Lines that were written to the log of an origin."""
-        return self._lines.get(origin.log or "", [])
-
-    def _needed_session(self) -> Session:
-        if self._session is None:
-            msg = "these logs were opened for reading"
-            raise CustodyError(msg)
-        return self._session
-
-    def _note(self, log: str) -> Any:
-        return self._lines.setdefault(log, []).append
-
-    def _writable(self, origin: Origin) -> CustodyLog | CustodyError:
-        uuid = origin.log or ""
-        if uuid not in self._open:
-            self._open[uuid] = self._try_to_open(uuid)
-        return self._open[uuid]
-
-    def _try_to_open(self, uuid: str) -> CustodyLog | CustodyError:
-        path = self._path(uuid)
-        if path is None:
-            return CustodyError(f"this host does not know where log {uuid} lies")
-        try:
-            log = CustodyLog.open(path, self._needed_session(), identity=identity_in(os.path.dirname(path)))
-            if log.uuid != uuid:
-                return CustodyError(f"{path} is another log now")
-            log.import_spool()
-        except CustodyError as error:
-            return error
-        return log
 
 
 def _image_of(attachment: Attachment, origin: Origin) -> Record:

@@ -10,15 +10,8 @@ from typing import TYPE_CHECKING, Any
 from imgkit.attachment import signals_held
 from imgkit.custody.record import path_fields
 from imgkit.errors import ImgkitError, NotMountable, OutcomeSpooled
-from imgkit.examination.attaching import (
-    Attached,
-    Target,
-    bind,
-    check_attachable,
-    open_acts,
-    record_made,
-    targets_of,
-)
+from imgkit.examination.attached import Attached
+from imgkit.examination.attaching import Target, bind, check_attachable, open_acts, record_made, targets_of
 from imgkit.examination.cases import identity_in
 from imgkit.examination.evidence import image_document
 from imgkit.examination.inspecting import filesystem_document

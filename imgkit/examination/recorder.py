@@ -1,0 +1,79 @@
+"""Records of what is taken down, each in the log of its attach, whichever case is at hand."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from imgkit.custody.log import CustodyLog
+from imgkit.custody.spool import SpooledLog
+from imgkit.errors import CustodyError
+from imgkit.examination.cases import identity_in
+from imgkit.examination.takedown import TakingDown
+
+if TYPE_CHECKING:
+    from imgkit.custody.session import Session
+    from imgkit.examination.knowledge import KnownLogs, Origin
+
+Record = dict[str, Any]
+
+
+class Recorder:
+    """Opens logs by their uuid and writes to them; what a log does not take goes to the spool."""
+
+    def __init__(self, known: KnownLogs, session: Session, *, reason: str | None) -> None:
+        self._known = known
+        self._session = session
+        self._reason = reason
+        self._open: dict[str, CustodyLog | CustodyError] = {}
+        self._lines: dict[str, list[int]] = {}
+
+    def taking_down(self, origin: Origin, kind: str, data: Record, *, exhibit: str | None) -> TakingDown:
+        """An act in the log of the attach that does not wait for it."""
+        session = self._session
+        if origin.log is None:
+            return TakingDown(session, None, kind, data)
+        log = self._writable(origin)
+        options = {"exhibit": exhibit, "reason": self._reason, "on_written": self._note(origin.log)}
+        if isinstance(log, CustodyLog):
+            return TakingDown(session, log, kind, data, **options)
+        return TakingDown(session, SpooledLog(origin.log, session), kind, data, why=log.message, **options)
+
+    def event(self, origin: Origin, kind: str, data: Record, *, exhibit: str | None) -> None:
+        """An event in the log of the attach; the spool takes it where the log does not."""
+        if origin.log is None:
+            return
+        log = self._writable(origin)
+        if isinstance(log, CustodyLog):
+            try:
+                self._note(log.uuid)(log.event(kind, data, exhibit=exhibit, reason=self._reason))
+            except CustodyError as error:
+                log = error
+        if isinstance(log, CustodyError):
+            SpooledLog(origin.log, self._session).event(kind, data, exhibit=exhibit, reason=self._reason)
+
+    def lines(self, origin: Origin) -> list[int]:
+        """Lines that were written to the log of an origin."""
+        return self._lines.get(origin.log or "", [])
+
+    def _note(self, log: str) -> Any:
+        return self._lines.setdefault(log, []).append
+
+    def _writable(self, origin: Origin) -> CustodyLog | CustodyError:
+        uuid = origin.log or ""
+        if uuid not in self._open:
+            self._open[uuid] = self._try_to_open(uuid)
+        return self._open[uuid]
+
+    def _try_to_open(self, uuid: str) -> CustodyLog | CustodyError:
+        path = self._known.path_of_log(uuid)
+        if path is None:
+            return CustodyError(f"this host does not know where log {uuid} lies")
+        try:
+            log = CustodyLog.open(path, self._session, identity=identity_in(os.path.dirname(path)))
+            if log.uuid != uuid:
+                return CustodyError(f"{path} is another log now")
+            log.import_spool()
+        except CustodyError as error:
+            return error
+        return log
