@@ -65,16 +65,10 @@ class Origin:
 class KnownLogs:
     """The logs that this host remembers, read as needed."""
 
-    def __init__(
-        self, state: StateFolder, session: Session | None = None, *, reason: str | None = None
-    ) -> None:
+    def __init__(self, state: StateFolder) -> None:
         self._state = state
-        self._session = session
-        self._reason = reason
         self._origins: dict[tuple[str, int], Origin] = {}
         self._read: set[str] = set()
-        self._open: dict[str, CustodyLog | CustodyError] = {}
-        self._lines: dict[str, list[int]] = {}
 
     def attached_now(self) -> Iterator[Attached]:
         """What imgkit has attached, from the kernel, with what the logs add to it.
