@@ -25,15 +25,15 @@ class Attachments:
         record = line.record
         type_, phase = record["type"], record["phase"]
         if type_ == "evidence.attached":
-            self._attached(line.number, phase, record)
+            self._attached(phase, record)
         elif (type_ == "evidence.detached" and record.get("result") == "ok") or type_ == "evidence.gone":
             self._ended(record["data"].get("attached_line"))
         elif type_ == "op.reconciled":
             self._reconciled(record["data"])
 
-    def _attached(self, number: int, phase: str, record: dict[str, Any]) -> None:
+    def _attached(self, phase: str, record: dict[str, Any]) -> None:
         if phase == "intent":
-            self._intents[record["op"]] = number
+            self._intents[record["op"]] = record["seq"]
             return
         intent = self._intents.pop(record["op"], None)
         if intent is not None and record["result"] == "ok":

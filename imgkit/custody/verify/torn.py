@@ -52,7 +52,9 @@ class TornRuns:
 
     def _judge(self, line: Line) -> None:
         named = _named(line) if line.record.get("type") == "log.recovered" else None
-        if named is None:
+        if self._run and self._run[0].line == 1:
+            self._refuse("line 1 opens a log: it is there from the start")
+        elif named is None:
             self._refuse(f"no log.recovered follows it, but line {line.number}")
         elif named != self._facts():
             self._refuse(f"the log.recovered of line {line.number} tells of other bytes")
@@ -80,6 +82,9 @@ class TornRuns:
 
     def finish(self) -> None:
         """What is torn at the end was not recovered yet: the next append will."""
+        if self._run and self._run[0].line == 1:
+            self._refuse("line 1 opens a log: it is there from the start")
+            return
         for torn in self._run:
             self._findings.add(
                 "TORN_TAIL",
