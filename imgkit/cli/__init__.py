@@ -6,14 +6,9 @@ import contextlib
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING, Annotated
-
-import click
-import typer
+from typing import TYPE_CHECKING
 
 from imgkit import __version__
-from imgkit.cli import attach, case, evidence, host, log
-from imgkit.cli.options import with_sudo
 from imgkit.cli.output import emit_failure, say, tell_error
 from imgkit.errors import ImgkitError
 
@@ -22,36 +17,9 @@ if TYPE_CHECKING:
 
 USAGE, TROUBLE, INTERRUPTED, TERMINATED, BROKEN_PIPE = 2, 3, 130, 143, 141
 
-app = typer.Typer(
-    name="imgkit",
-    help="Verify, inspect, attach and mount disk images as evidence: read-only, read back, recorded.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-for part in (evidence, attach, host):
-    part.register(app)
-app.add_typer(case.app, name="case")
-app.add_typer(log.app, name="log")
-
 
 class Terminated(BaseException):
     """SIGTERM arrived."""
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        say(f"imgkit {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _root(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None:
-    del version  # its callback has printed it
 
 
 def main() -> int:
@@ -70,8 +38,17 @@ def main() -> int:
 
 
 def _run() -> int:
+    words = sys.argv[1:]
+    if words == ["--version"]:  # asked by every script: not worth loading a command line for
+        say(f"imgkit {__version__}")
+        return 0
+    import click
+
+    from imgkit.cli.app import build_app
+    from imgkit.cli.options import with_sudo
+
     try:
-        result = app(standalone_mode=False)
+        result = build_app(words)(standalone_mode=False)
     except ImgkitError as error:
         return _fail(error.kind, error.message, with_sudo(error), error.exit_code)
     except click.exceptions.NoArgsIsHelpError as error:

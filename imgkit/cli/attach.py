@@ -25,15 +25,6 @@ AllOption = Annotated[
 EveryoneOption = Annotated[bool, typer.Option("--everyone", help="With --all: what others attached, too.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.command("attach", epilog="Example: dev=$(sudo imgkit attach disk.dd -p 2)")(attach)
-    app.command("detach", epilog="Example: sudo imgkit detach disk.dd")(detach)
-    app.command("mount", epilog="Example: sudo imgkit mount disk.dd -p 2 /mnt/evidence")(mount)
-    app.command("unmount", epilog="Example: sudo imgkit unmount /mnt/evidence")(unmount)
-    app.command("status", epilog="Example: sudo imgkit status")(status)
-
-
 def attach(
     image: ImageArgument,
     partition: options.PartitionOption = None,
@@ -299,3 +290,13 @@ def status(as_json: options.JsonOption = False) -> int:
         for text in item.attachment.notices:
             notice(f"{item.attachment.device}: {text}")
     return 0
+
+
+# name -> the function, and an example for its --help
+COMMANDS = {
+    "attach": (attach, "dev=$(sudo imgkit attach disk.dd -p 2)"),
+    "detach": (detach, "sudo imgkit detach disk.dd"),
+    "mount": (mount, "sudo imgkit mount disk.dd -p 2 /mnt/evidence"),
+    "unmount": (unmount, "sudo imgkit unmount /mnt/evidence"),
+    "status": (status, "sudo imgkit status"),
+}

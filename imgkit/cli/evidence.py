@@ -37,14 +37,6 @@ ZeroFillOption = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.command("info", epilog="Example: imgkit info disk.dd")(info)
-    app.command("hash", epilog="Example: imgkit hash -a sha256 disk.dd > SHA256SUMS")(hash_)
-    app.command("verify", epilog="Example: imgkit verify disk.dd --expect sha256:9f86d081...")(verify)
-    app.command("partitions", epilog="Example: imgkit partitions disk.dd")(partitions)
-
-
 # -- info ------------------------------------------------------------------------------------------
 
 
@@ -413,3 +405,12 @@ def _partition_row(item: Document) -> tuple[str, ...]:
         holds,
         item["name"],
     )
+
+
+# name -> the function, and an example for its --help
+COMMANDS = {
+    "info": (info, "imgkit info disk.dd"),
+    "hash": (hash_, "imgkit hash -a sha256 disk.dd > SHA256SUMS"),
+    "verify": (verify, "imgkit verify disk.dd --expect sha256:9f86d081..."),
+    "partitions": (partitions, "imgkit partitions disk.dd"),
+}

@@ -15,13 +15,6 @@ Document = dict[str, Any]
 TROUBLE = 3
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.command("doctor", epilog="Example: sudo imgkit doctor")(doctor)
-    app.command("selftest", epilog="Example: sudo imgkit selftest --case cases/validation")(selftest)
-    app.command("demo", epilog="Example: sudo imgkit demo")(demo)
-
-
 def doctor(
     print_udev_rule: Annotated[
         bool, typer.Option("--print-udev-rule", help="Print the rule that keeps the host off evidence.")
@@ -89,3 +82,11 @@ def demo(
     from imgkit.cli.demo import run_demo
 
     return run_demo(keep=keep, as_json=as_json)
+
+
+# name -> the function, and an example for its --help
+COMMANDS = {
+    "doctor": (doctor, "sudo imgkit doctor"),
+    "selftest": (selftest, "sudo imgkit selftest --case cases/validation"),
+    "demo": (demo, "sudo imgkit demo"),
+}
