@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 READ_FILE = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+_BLOCK = 1 << 20  # bytes of one write
 _NO_RENAME = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 _NO_LINK = frozenset({errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK})
 _HINTS = {
@@ -93,11 +94,17 @@ def read_whole(path: str, *, limit: int) -> bytes:
 
 
 def write_all(fd: int, chunks: Iterable[bytes]) -> None:
-    """Write every byte; for files that nobody sees before they are whole."""
+    """Write every byte; for files that nobody sees before they are whole.
+
+    Raises:
+        OSError: As the kernel says; EIO: it took less than it was given, which a disk does only when it is in trouble.
+    """
     for chunk in chunks:
         view = memoryview(chunk)
-        while view:
-            view = view[os.write(fd, view) :]
+        for start in range(0, len(view), _BLOCK):
+            block = view[start : start + _BLOCK]
+            if os.write(fd, block) != len(block):
+                raise OSError(errno.EIO, "the file took only a part of what was written")
 
 
 def replace_file(path: str, data: bytes, *, mode: int = 0o600, sync: bool = False) -> None:

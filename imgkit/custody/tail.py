@@ -164,12 +164,12 @@ class _Reader:
         if record.get("log") != self._log:
             raise self._damage("FOREIGN_LOG", f"a line belongs to log {record.get('log')}")
         seq, prev = record.get("seq"), record.get("prev")
+        if self._torn and record.get("type") != "log.recovered":
+            raise self._damage("BAD_LINE", f"the line before line {seq} is no record")
         if type(seq) is not int or (self.seq is not None and seq != self.seq + 1):
             raise self._damage("SEQ", f"a line says it is number {seq}, not {(self.seq or 0) + 1}")
         if self._prev is not None and prev != self._prev:
             raise self._damage("CHAIN_BREAK", f"line {seq} does not name the hash of the line before")
-        if self._torn and record.get("type") != "log.recovered":
-            raise self._damage("BAD_LINE", f"the line before line {seq} is no record")
         self.seq, self._good = seq - 1, seq
         self._torn.clear()
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import re
 import subprocess
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,7 +20,6 @@ from imgkit.custody.state import StateFolder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 NOTE = {"sha256": "0" * 64}
 
@@ -68,12 +70,22 @@ class Office:
             prev = hashlib.sha256(line).hexdigest()
         return found
 
-    def check(self) -> None:
-        """The verifier finds nothing that fails, with this host's memory at hand."""
+    def check_chain_so_far(self) -> None:
+        """As check_chain, but the last line may be torn."""
+        lines = self.lines()
+        whole = [line for line in lines if line.endswith(b"\n")]
+        assert len(whole) >= len(lines) - 1
+        for before, line in itertools.pairwise(whole):
+            if _is_json(line):
+                assert json.loads(line)["prev"] == hashlib.sha256(before).hexdigest()
+
+    def check(self) -> frozenset[str]:
+        """The verifier finds nothing that fails, with this host's memory at hand; return the codes it finds."""
         from imgkit.custody.verify import verify_log
 
         verification = verify_log(self.case, state=self.state)
         assert verification.ok, [str(finding) for finding in verification.findings]
+        return verification.codes
 
     def close(self) -> None:
         for session in self.sessions:
@@ -96,6 +108,15 @@ def office(tmp_path: Path) -> Iterator[Office]:
 
 
 @pytest.fixture
+def memory_office() -> Iterator[Office]:
+    """An office on tmpfs, for tests of many hundred appends that look at bytes and not at durability."""
+    with tempfile.TemporaryDirectory(prefix="imgkit-test-", dir="/dev/shm") as folder:
+        made = Office(Path(folder))
+        yield made
+        made.close()
+
+
+@pytest.fixture
 def office_at() -> Iterator[Callable[..., Office]]:
     """Makes offices in other folders (a full tmpfs, another state folder)."""
     made: list[Office] = []
@@ -107,6 +128,12 @@ def office_at() -> Iterator[Callable[..., Office]]:
     yield make
     for one in made:
         one.close()
+
+
+@pytest.fixture
+def tracer() -> Callable[..., Traced]:
+    """`traced`: a fixture, for test modules import no other."""
+    return traced
 
 
 class Traced:
