@@ -14,6 +14,8 @@ from imgkit.errors import NotPermitted
 from imgkit.linux.files import acting_as
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from imgkit.examination.examiner import User
     from imgkit.image import Image, Segment
 
@@ -35,6 +37,14 @@ def open_evidence(path: str, user: User, *, sector_size: int | None = None) -> I
             raise
     with acting_as(user.identity):
         return open_image(path, sector_size=sector_size)
+
+
+def notices_of(image: Image) -> Iterator[str]:
+    """What the examiner should know of how the image was opened."""
+    if image.metadata.get("atime_may_change"):
+        yield f"{image.path} belongs to another user: reading it may change its access time"
+    notices = image.metadata.get("notices", ())
+    yield from notices if isinstance(notices, tuple) else ()
 
 
 def stat_facts(found: os.stat_result, size: int) -> Record:

@@ -10,7 +10,7 @@ from imgkit.custody.log import CustodyLog
 from imgkit.errors import CustodyError, PartitionError
 from imgkit.examination.acts import Act
 from imgkit.examination.cases import CaseChoice, choose_case, identity_in, volatile_notice
-from imgkit.examination.evidence import file_facts, files_record, open_evidence
+from imgkit.examination.evidence import file_facts, files_record, notices_of, open_evidence
 from imgkit.examination.ledger import Exhibit, Ledger, fold
 from imgkit.examination.presence import Presence, be_present
 from imgkit.examination.reconcile import look_at_world, record_gone
@@ -242,8 +242,8 @@ class Examination:
             CustodyError: The log refuses.
         """
         with open_evidence(path, self.presence.user, sector_size=sector_size) as image:
-            if image.metadata.get("atime_may_change"):
-                self._notify(f"{path} is not yours: reading it may change its access time")
+            for text in notices_of(image):
+                self._notify(text)
             yield Evidence(image, self.exhibit_of(image).name, sector_size=sector_size)
 
     def exhibit_of(self, image: Image, data: Record | None = None) -> Exhibit:

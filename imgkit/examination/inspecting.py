@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from imgkit.custody.record import printable
-from imgkit.examination.evidence import file_facts, files_record, image_document
+from imgkit.examination.evidence import file_facts, files_record, image_document, notices_of
 from imgkit.filesystems.signatures import identify
 from imgkit.image import Extent
 
@@ -35,7 +35,10 @@ def inspect_image(examination: Examination, evidence: Evidence) -> Record:
         "exhibit": evidence.exhibit,
         "sector_size_source": image.sector_size_source,
         "stored_digests": {digest.algorithm: digest.value for digest in image.stored_digests},
-        "metadata": dict(image.metadata),
+        "metadata": {
+            key: value for key, value in image.metadata.items() if key not in ("notices", "atime_may_change")
+        },
+        "notices": list(notices_of(image)),
         "complete": True,  # an incomplete set does not open: MissingSegment
         "sparse": sparse,
         "table": {"scheme": evidence.table.scheme, "partitions": len(evidence.table.partitions)},
