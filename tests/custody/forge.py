@@ -11,7 +11,10 @@ import json
 import random
 import uuid
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Record = dict[str, Any]
 ZEROS = "0" * 64
@@ -202,4 +205,25 @@ def long(records: int, seed: int = 1) -> Forge:
     forge.open()
     while len(forge.lines) < records:
         forge.hash_act()
+    return forge
+
+
+NOTE = b"the seal was broken when it came\n"
+SHA = hashlib.sha256(NOTE).hexdigest()
+
+
+def case(folder: Path) -> Forge:
+    """A case folder with a note, and a long list that a record names."""
+    forge = usual()
+    forge.event("note.added", {"sha256": SHA, "bytes": len(NOTE), "enclosure": f"{SHA}.txt"})
+    listed = hashlib.sha256(b"[]\n").hexdigest()
+    named = {"count": 1000, "sha256": listed, "enclosure": f"{listed}.json"}
+    op = forge.intent("evidence.inspected")
+    data = {"scheme": "gpt", "partitions": named, "findings": [{"deep": [named]}]}
+    forge.outcome(op, "evidence.inspected", data)
+    for name in ("enclosures", "checkpoints", "receipts"):
+        (folder / name).mkdir()
+    (folder / "custody.jsonl").write_bytes(forge.text)
+    (folder / "enclosures" / f"{SHA}.txt").write_bytes(NOTE)
+    (folder / "enclosures" / f"{listed}.json").write_bytes(b"[]\n")
     return forge

@@ -2,38 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from typing import TYPE_CHECKING
 
 import pytest
 
 from imgkit.custody.verify import Verification, verify_log
-from tests.custody.forge import Forge, usual
+from tests.custody.forge import NOTE, SHA, case
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 ALONE = {"UNSIGNED_TAIL", "NO_RECEIPT", "NO_HEAD_MEMORY"}
-NOTE = b"the seal was broken when it came\n"
-SHA = hashlib.sha256(NOTE).hexdigest()
-
-
-def case(folder: Path) -> Forge:
-    """A case folder with a note, and a long list that a record names."""
-    forge = usual()
-    forge.event("note.added", {"sha256": SHA, "bytes": len(NOTE), "enclosure": f"{SHA}.txt"})
-    listed = hashlib.sha256(b"[]\n").hexdigest()
-    named = {"count": 1000, "sha256": listed, "enclosure": f"{listed}.json"}
-    op = forge.intent("evidence.inspected")
-    data = {"scheme": "gpt", "partitions": named, "findings": [{"deep": [named]}]}
-    forge.outcome(op, "evidence.inspected", data)
-    for name in ("enclosures", "checkpoints", "receipts"):
-        (folder / name).mkdir()
-    (folder / "custody.jsonl").write_bytes(forge.text)
-    (folder / "enclosures" / f"{SHA}.txt").write_bytes(NOTE)
-    (folder / "enclosures" / f"{listed}.json").write_bytes(b"[]\n")
-    return forge
 
 
 def told(found: Verification, code: str) -> list[tuple[int | None, str]]:

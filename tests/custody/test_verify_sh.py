@@ -12,9 +12,8 @@ import pytest
 import imgkit.custody
 from imgkit.custody.verify import verify_log
 from tests.conftest import need
-from tests.custody.forge import chain, long, parse, recovered
+from tests.custody.forge import NOTE, SHA, case, chain, long, parse, recovered
 from tests.custody.tamperings import TABLE, Tampering, original
-from tests.custody.test_verify_beside import NOTE, SHA, case
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

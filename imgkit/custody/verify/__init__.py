@@ -36,7 +36,6 @@ __all__ = ["CODES", "LogFinding", "Severity", "Verification", "verify_log"]
 
 LOG_NAME = "custody.jsonl"
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO in its place must not make us wait
-_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,39 +106,25 @@ def verify_log(path: str | os.PathLike[str], *, state: StateFolder | Memory | No
     Raises:
         CustodyError: The log cannot be opened or read, or is no regular file.
     """
-    found, grown = _verify(path, state)
-    for _ in range(_TRIES - 1):
-        if not (grown and "EXTRA_FILE" in found.counts):
-            break
-        found, grown = _verify(
-            path, state
-        )  # somebody added an enclosure while we read: its line came after our look
-    return found
-
-
-def _verify(path: str | os.PathLike[str], state: StateFolder | Memory | None) -> tuple[Verification, bool]:
     log, folder = _place(os.fspath(path))
     with _opened(log) as file:
-        memory_of = _first_log(file)
         findings = Findings()
-        memory = HeadMemory(
-            findings, state, memory_of
-        )  # asked before the size is: a line added meanwhile is no rollback
+        # Memory and folder are asked before the size is: what is added meanwhile is neither a rollback nor a stray file.
+        memory = HeadMemory(findings, state, _first_log(file))
+        checks = _Checks(findings, memory, folder)
         size = settled_size(file.fileno())
         file.seek(0)
-        checks = _Checks(findings, memory)
         try:
             checks.run(file, size)
         except OSError as error:
             raise _unreadable(log, error) from error
-        grown = os.fstat(file.fileno()).st_size != size
-    return checks.finish(log, folder), grown
+    return checks.finish(log, folder=folder is not None)
 
 
 class _Checks:
     """All checks over one reading of a log."""
 
-    def __init__(self, findings: Findings, memory: HeadMemory) -> None:
+    def __init__(self, findings: Findings, memory: HeadMemory, folder: str | None) -> None:
         self.findings = findings
         self.memory = memory
         self.chain = Chain(findings)
@@ -148,8 +133,8 @@ class _Checks:
         self.operations = Operations(findings)
         self.attachments = Attachments(findings)
         self.clocks = Clocks(findings)
-        self.enclosures = Enclosures(findings)
-        self.unchecked = Unchecked(findings)
+        self.enclosures = Enclosures(findings, folder)
+        self.unchecked = Unchecked(findings, folder)
         self.accepted: list[int] = []
 
     def run(self, file: BinaryIO, size: int) -> None:
@@ -166,19 +151,16 @@ class _Checks:
                 if line.record["type"] == "log.rollback_accepted":
                     self.accepted = [*self.accepted[-9:], line.number]
 
-    def finish(self, path: str, folder: str | None) -> Verification:
+    def finish(self, path: str, *, folder: bool) -> Verification:
         """Let every check tell what only the end shows."""
         chain, findings = self.chain, self.findings
         if chain.bytes == 0:
             findings.add("SCHEMA", None, "the log has no complete line; a log is never empty")
-        for check in (self.torn, self.operations, self.attachments, self.clocks):
+        for check in (self.torn, self.operations, self.attachments, self.clocks, self.enclosures):
             check.finish()
-        if folder is not None:
-            self.enclosures.look(folder)
-            self.unchecked.look(folder)
         self.unchecked.finish(chain.lines)
         self.memory.finish(chain.lines)
-        seen = self._seen(folder is not None)
+        seen = self._seen(folder=folder)
         return Verification(
             path=path,
             log=chain.log,
@@ -194,7 +176,7 @@ class _Checks:
             not_proved=tuple(not_proved(seen)),
         )
 
-    def _seen(self, folder: bool) -> Seen:  # noqa: FBT001  (a fact)
+    def _seen(self, *, folder: bool) -> Seen:
         head = self.memory.head
         return Seen(
             log=self.chain.log,

@@ -30,12 +30,18 @@ class _Stated(NamedTuple):
 class Enclosures:
     """Collects the digests that records state of enclosures, then looks at the files.
 
+    A file gets its name after its record is durable. So what is listed before the log is read must be named in it; a
+    file that comes later may belong to a line that came later, too.
+
     Attributes:
         unchanged: How many files have the digest that the record states.
     """
 
-    def __init__(self, findings: Findings) -> None:
+    def __init__(self, findings: Findings, folder: str | None) -> None:
+        """Args: `folder` is the case folder, or None where only the log is known."""
         self._findings = findings
+        self._folder = None if folder is None else os.path.join(folder, "enclosures")
+        self._before = set(_names(self._folder))
         self._stated: dict[str, _Stated] = {}
         self.unchanged = 0
 
@@ -53,24 +59,29 @@ class Enclosures:
         if known is None or (known.name is None and isinstance(name, str)):
             self._stated[sha256] = _Stated(line, name if isinstance(name, str) else None)
 
-    def look(self, folder: str) -> None:
+    def finish(self) -> None:
         """Compare what the case folder holds with what was stated."""
+        if self._folder is None:
+            return
         present = set()
-        for name in _names(os.path.join(folder, "enclosures")):
-            if _LEFTOVER.match(name):
-                continue
-            match = _NAME.match(name)
-            stated = self._stated.get(match[1]) if match else None
-            if match is None or stated is None or (stated.name is not None and stated.name != name):
-                self._findings.add(
-                    "EXTRA_FILE", None, f"no line of the log names enclosures/{ascii(name)[1:-1]}"
-                )
-                continue
-            present.add(match[1])
-            self._compare(os.path.join(folder, "enclosures", name), match[1], stated.line)
+        for name in _names(self._folder):
+            sha256 = self._stated_as(name)
+            if sha256 is not None:
+                present.add(sha256)
+                self._compare(os.path.join(self._folder, name), sha256, self._stated[sha256].line)
+            elif name in self._before and not _LEFTOVER.match(name):
+                self._findings.add("EXTRA_FILE", None, f"no line of the log names enclosures/{shown(name)}")
         for sha256, stated in self._stated.items():
             if sha256 not in present:
                 self._findings.add("ENCLOSURE_WITHHELD", stated.line, f"the enclosure {sha256} is not there")
+
+    def _stated_as(self, name: str) -> str | None:
+        """The digest under which a record names this file, or None."""
+        match = _NAME.match(name)
+        stated = self._stated.get(match[1]) if match else None
+        if match is None or stated is None or stated.name not in {None, name}:
+            return None
+        return match[1]
 
     def _compare(self, path: str, sha256: str, line: int) -> None:
         try:
@@ -94,12 +105,14 @@ class Unchecked:
         receipts: Files in receipts/.
     """
 
-    def __init__(self, findings: Findings) -> None:
+    def __init__(self, findings: Findings, folder: str | None) -> None:
+        """Args: `folder` is the case folder, or None where only the log is known."""
         self._findings = findings
+        self._folder = folder
         self.checkpoints = 0
         self.receipts = 0
 
-    def look(self, folder: str) -> None:
+    def _look(self, folder: str) -> None:
         """Count the files, and name what does not belong there."""
         for name in _names(os.path.join(folder, "checkpoints")):
             if _LEFTOVER.match(name):
@@ -107,12 +120,14 @@ class Unchecked:
             self.checkpoints += 1
             if not _CHECKPOINT.match(name):
                 self._findings.add(
-                    "EXTRA_FILE", None, f"checkpoints/{ascii(name)[1:-1]} is no file of a checkpoint"
+                    "EXTRA_FILE", None, f"checkpoints/{shown(name)} is no file of a checkpoint"
                 )
         self.receipts = sum(1 for _ in _names(os.path.join(folder, "receipts")))
 
     def finish(self, lines: int) -> None:
         """Say what was not checked."""
+        if self._folder is not None:
+            self._look(self._folder)
         if self.checkpoints:
             self._findings.add(
                 "SELF_ASSERTED",
@@ -127,13 +142,19 @@ class Unchecked:
         self._findings.add("NO_RECEIPT", None, f"no receipt held by somebody else was compared{there}")
 
 
-def _names(folder: str) -> Iterator[str]:
+def shown(name: str) -> str:
+    """A name for a sentence: ASCII, whatever bytes it has."""
+    return ascii(name)[1:-1]
+
+
+def _names(folder: str | None) -> list[str]:
     """The names in a folder, sorted; a folder that is not there has none."""
+    if folder is None:
+        return []
     try:
-        names = os.listdir(folder)
+        return sorted(os.listdir(folder))
     except (FileNotFoundError, NotADirectoryError):
-        return
-    yield from sorted(names)
+        return []
 
 
 def _digest(path: str) -> str | None:
