@@ -111,8 +111,8 @@ _BTRFS = (
         ("rescue=all",),
         ("nologreplay", "ignorebadroots"),
         "salvaged",
-        "mounted with rescue=all: the log tree is not replayed, bad roots are skipped and data checksums "
-        "are not checked, so content may be wrong",
+        "the log tree is not replayed, bad roots are skipped and checksums are not checked: "
+        "files may be missing and content may be wrong",
     ),
 )
 

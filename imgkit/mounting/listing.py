@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from imgkit.filesystems.mount_options import MountRow, row_of_driver
 from imgkit.linux.mount import read_mountinfo
+from imgkit.linux.sysblock import device_number
 from imgkit.mounting.facts import Mount
 
 if TYPE_CHECKING:
@@ -36,9 +37,15 @@ def option_words(info: MountInfo) -> set[str]:
     return set(re.split(r"[,:=]", ",".join(info.super_options)))
 
 
+def _number(device: str) -> int:
+    """From sysfs, for the node may be missing in a container; -1, which no mount has, where the device is gone."""
+    number = device_number(os.path.basename(device))
+    return -1 if number is None else number
+
+
 def list_mounts(attachments: Sequence[Attachment]) -> list[Mount]:
     """What is mounted of these attachments, in this mount namespace, read from the kernel now."""
-    devices = [(attachment.device, os.stat(attachment.device).st_rdev) for attachment in attachments]
+    devices = [(attachment.device, _number(attachment.device)) for attachment in attachments]
     found = []
     for info in read_mountinfo():
         for device, rdev in devices:

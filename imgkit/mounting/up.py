@@ -79,11 +79,33 @@ def mount(
     with _held(attachment) as held, place_for_mount(directory, identity) as place:
         _refuse_second_mount(held)
         detached = detached_mount(attachment.device, row, filesystem)
-        try:
-            with signals_held():
-                return _attached(detached, place, held)
-        finally:
-            os.close(detached.fd)
+        with contextlib.ExitStack() as descriptor:
+            descriptor.callback(os.close, detached.fd)
+            return _shown(detached, place, held, descriptor)
+
+
+def _shown(detached: Detached, place: Place, held: _Held, descriptor: contextlib.ExitStack) -> Mount:
+    """Attaches the mount and reads it back; whatever happens meanwhile takes it away again."""
+    attached = False
+    try:
+        with signals_held():
+            _attach(detached, place, held.device)
+            attached = True
+            kernel.make_private(detached.fd)
+            info = _read_back(detached, place)
+            _compare(info, detached, held, place)
+            held.check()
+        return _mount(info, detached, place, held.device)
+    except (OSError, MountError) as error:
+        descriptor.close()  # while it is open the mount is busy
+        if not attached:
+            raise
+        raise _undone(place.path, held.device, error) from error
+    except BaseException:  # a signal that was held back: nobody will hear of the mount
+        descriptor.close()
+        if attached:
+            kernel.umount2(place.path)
+        raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,22 +168,17 @@ def _refuse_second_mount(held: _Held) -> None:
             raise MountError(msg, hint=f"imgkit unmount {info.target}")
 
 
-def _attached(detached: Detached, place: Place, held: _Held) -> Mount:
-    """Puts the mount in its place and reads it back; a difference takes it away again."""
+def _attach(detached: Detached, place: Place, device: str) -> None:
     try:
         kernel.move_mount(detached.fd, place.fd)
     except OSError as error:
-        msg = f"cannot mount {held.device} on {place.path}: {error.strerror}"
+        msg = f"cannot mount {device} on {place.path}: {error.strerror}"
         raise MountError(msg) from error
-    try:
-        kernel.make_private(detached.fd)
-        info = _read_back(detached, place)
-        _compare(info, detached, held, place)
-        held.check()
-    except (OSError, MountError) as error:
-        raise _undone(place.path, held.device, error) from error
+
+
+def _mount(info: MountInfo, detached: Detached, place: Place, device: str) -> Mount:
     return Mount(
-        source=held.device,
+        source=device,
         target=info.target,
         filesystem=info.filesystem,
         options_asked=detached.options,

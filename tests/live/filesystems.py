@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -150,3 +151,17 @@ def make_disk(disk: Path, label: str, parts: Sequence[Path]) -> None:
     for part, start in zip(parts, starts, strict=True):
         argv = ["dd", f"if={part}", f"of={disk}", "bs=1M", f"seek={start // MIB}", "conv=notrunc,sparse"]
         subprocess.run(argv, check=True, capture_output=True)
+
+
+def without_extent_tree(image: Path) -> bytes:
+    """A btrfs whose extent tree is zeros in every copy; blocks are known by the address in their header (offset 48)."""
+    argv = ["btrfs", "inspect-internal", "dump-tree", "-t", "root", str(image)]
+    dump = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+    found = re.search(r"EXTENT_TREE ROOT_ITEM.*?bytenr (\d+)", dump, re.DOTALL)
+    assert found is not None
+    address = int(found[1]).to_bytes(8, "little")
+    content = bytearray(read_untouched(image))
+    for at in range(0, len(content), 4096):
+        if content[at + 48 : at + 56] == address:
+            content[at : at + 4096] = bytes(4096)
+    return bytes(content)

@@ -187,3 +187,20 @@ def test_a_mount_holds_a_device_that_nobody_else_holds(disks: Disks, tmp_path: P
         finally:
             unmount(shown.target, created=shown.created)
         wait_until(lambda: is_anothers(device, disks.image("clean", "ext4")))
+
+
+def test_a_damaged_btrfs_is_salvaged_and_said_to_be(disks: Disks, tmp_path: Path) -> None:
+    """Without its extent tree btrfs mounts with rescue=all only: the files are there, the checksums are off."""
+    path = tmp_path / "damaged.img"
+    path.write_bytes(filesystems.without_extent_tree(disks.image("clean", "btrfs")))
+    before = filesystems.facts(path)
+    with open_image(str(path)) as image, attach(image) as device:
+        shown = mount(device.attachment, str(tmp_path / "seen"), filesystem="btrfs")
+        try:
+            assert filesystems.files_below(shown.target) == disks.files
+            listed = list_mounts([device.attachment])[0]
+        finally:
+            unmount(shown.target, created=shown.created)
+    assert (shown.view, shown.journal) == (listed.view, listed.journal) == ("salvaged", "unknown")
+    assert "checksums are not checked" in shown.notices[0]
+    assert filesystems.facts(path) == before

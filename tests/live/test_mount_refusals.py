@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -208,8 +209,21 @@ def luks(path: Path) -> None:
 
 
 def lvm(path: Path) -> None:
-    label = b"LABELONE" + (1).to_bytes(8, "little") + bytes(4) + (32).to_bytes(4, "little") + b"LVM2 001"
+    covered = ((32).to_bytes(4, "little") + b"LVM2 001" + b"0123456789abcdef" * 2).ljust(512 - 20, b"\0")
+    # LVM's CRC-32 has another start value and no final inversion.
+    crc = zlib.crc32(covered, 0xF597A6CF ^ 0xFFFFFFFF) ^ 0xFFFFFFFF
+    label = b"LABELONE" + (1).to_bytes(8, "little") + crc.to_bytes(4, "little") + covered
     path.write_bytes((bytes(512) + label).ljust(4 << 20, b"\0"))
+
+
+def bitlocker(path: Path) -> None:
+    """The boot sector of Windows 7 and later, and the block of metadata it points to."""
+    boot = bytearray(512)
+    boot[0:11] = b"\xeb\x58\x90-FVE-FS-"
+    boot[160:176] = bytes.fromhex("3bd66749292ed84a8399f6a339e3d001")
+    boot[176:184] = (4096).to_bytes(8, "little")
+    metadata = b"-FVE-FS-" + (64).to_bytes(2, "little") + (2).to_bytes(2, "little")
+    path.write_bytes((bytes(boot).ljust(4096, b"\0") + metadata).ljust(1 << 20, b"\0"))
 
 
 def swap(path: Path) -> None:
@@ -232,6 +246,8 @@ def raid(path: Path) -> None:
     ("make", "name", "command"),
     [
         (luks, "a LUKS encrypted volume", "cryptsetup open --readonly --type luks {device} NAME"),
+        (lvm, "an LVM physical volume", "pvs {device} names the volume group"),
+        (bitlocker, "a BitLocker encrypted volume", "cryptsetup open --readonly --type bitlk {device} NAME"),
         (swap, "swap space", "read from {device}"),
         (raid, "a member of a Linux md array", "mdadm --assemble --readonly --run /dev/md/NAME {device}"),
     ],
