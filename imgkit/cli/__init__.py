@@ -9,8 +9,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from imgkit import __version__
-from imgkit.cli.output import emit_failure, say, tell_error
-from imgkit.errors import ImgkitError
+from imgkit.cli.output import emit_failure, flush, has_emitted, say, tell_error
+from imgkit.cli.streams import forget_output, prepare_streams
+from imgkit.errors import ImgkitError, UsageError
 
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
@@ -24,16 +25,24 @@ class Terminated(BaseException):
 
 def main() -> int:
     """Run one command; return its exit code (docs/cli.md)."""
-    sys.excepthook = _internal_error
+    sys.excepthook = _last_resort
+    prepare_streams()
     signal.signal(signal.SIGTERM, _terminate)
     try:
         code = _run()
-        sys.stdout.flush()
+        flush()
+    except ImgkitError as error:
+        code = _fail(error.kind, error.message, _hint_of(error), error.exit_code)
+    except KeyboardInterrupt:
+        code = _fail("interrupted", "interrupted (SIGINT); what was begun was undone", None, INTERRUPTED)
+    except Terminated:
+        code = _fail("terminated", "terminated (SIGTERM); what was begun was undone", None, TERMINATED)
     except BrokenPipeError:
-        # Python would complain once more when it flushes stdout at exit.
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return BROKEN_PIPE
+        code = BROKEN_PIPE
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        code = _fail("os", f"{error.strerror or error}{where}", None, TROUBLE)
+    forget_output()
     return code
 
 
@@ -43,31 +52,29 @@ def _run() -> int:
         say(f"imgkit {__version__}")
         return 0
     import click
+    from typer.main import get_command
 
     from imgkit.cli.app import build_app
-    from imgkit.cli.options import with_sudo
 
+    app = build_app(words)
+    if "_IMGKIT_COMPLETE" in os.environ:  # the shell asks what could come next; typer answers and exits
+        app()
     try:
-        result = build_app(words)(standalone_mode=False)
-    except ImgkitError as error:
-        return _fail(error.kind, error.message, with_sudo(error), error.exit_code)
+        # Not app(): it would turn a broken pipe into exit 1, and an interrupt into an exit without a word.
+        with get_command(app).make_context("imgkit", words) as context:
+            result = context.command.invoke(context)
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
         sys.stderr.write(error.format_message() + "\n")
         return USAGE
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "imgkit"
-        return _fail("usage", _sentence(error.format_message()), f"{command} --help", USAGE)
+        raise UsageError(_sentence(error.format_message()), hint=f"{command} --help") from error
     except click.ClickException as error:
-        return _fail("usage", _sentence(error.format_message()), None, USAGE)
-    except (KeyboardInterrupt, click.Abort):
-        return _fail("interrupted", "interrupted (SIGINT); what was begun was undone", None, INTERRUPTED)
-    except Terminated:
-        return _fail("terminated", "terminated (SIGTERM); what was begun was undone", None, TERMINATED)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        where = f" ({error.filename})" if error.filename else ""
-        return _fail("os", f"{error.strerror or error}{where}", None, TROUBLE)
+        raise UsageError(_sentence(error.format_message())) from error
+    except (click.Abort, EOFError) as error:  # a question was answered with Ctrl-C or Ctrl-D
+        raise KeyboardInterrupt from error
     return result if isinstance(result, int) else 0
 
 
@@ -77,11 +84,19 @@ def _sentence(text: str) -> str:
     return text[:1].lower() + text[1:]
 
 
+def _hint_of(error: ImgkitError) -> str | None:
+    from imgkit.cli.options import with_sudo
+
+    return with_sudo(error)
+
+
 def _fail(kind: str, message: str, hint: str | None, code: int) -> int:
-    if _wants_json():
-        emit_failure(kind, message, hint)
+    if _wants_json() and not has_emitted():
+        # Where standard output is what failed, standard error still says so.
+        with contextlib.suppress(OSError, ImgkitError):
+            emit_failure(kind, message, hint)
     tell_error(message, hint)
-    if os.environ.get("IMGKIT_DEBUG") == "1":
+    if os.environ.get("IMGKIT_DEBUG") == "1" and sys.exception() is not None:
         import traceback
 
         traceback.print_exc()
@@ -100,14 +115,16 @@ def _terminate(number: int, frame: FrameType | None) -> None:
     raise Terminated
 
 
-def _internal_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+def _last_resort(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """A defect of imgkit: one line and exit 3. Python would exit 1, which says that the evidence differs."""
-    message = f"internal error: {kind.__name__}: {error}"
+    if issubclass(kind, KeyboardInterrupt | Terminated):  # a second signal, while the first was being told
+        os._exit(INTERRUPTED if issubclass(kind, KeyboardInterrupt) else TERMINATED)
     with contextlib.suppress(OSError):
-        if _wants_json():
-            emit_failure("internal", message, None)
-        tell_error(
-            message, "this is a defect of imgkit; run it again with IMGKIT_DEBUG=1 and report what it prints"
+        _fail(
+            "internal",
+            f"internal error: {kind.__name__}: {error}",
+            "this is a defect of imgkit; run it again with IMGKIT_DEBUG=1 and report what it prints",
+            TROUBLE,
         )
         if os.environ.get("IMGKIT_DEBUG") == "1":
             sys.__excepthook__(kind, error, trace)

@@ -9,7 +9,7 @@ import typer
 
 from imgkit.cli import options
 from imgkit.cli.evidence import ImageArgument
-from imgkit.cli.output import emit, is_terminal, notice, say, table, tell_error
+from imgkit.cli.output import emit, flush, is_terminal, notice, say, table, tell_error
 
 if TYPE_CHECKING:
     from imgkit.examination.attached import Attached
@@ -73,6 +73,7 @@ def _show_attached(
     else:
         for item in attached:
             say(_shown(item))
+    flush()  # while what cannot be shown is still taken down again
 
 
 def _shown(item: Attached) -> str:

@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from imgkit.cli import options
-from imgkit.cli.output import Progress, emit, human, is_terminal, notice, say, table, tell_error
+from imgkit.cli.output import (
+    Progress,
+    emit,
+    flush,
+    human,
+    is_terminal,
+    notice,
+    say,
+    say_bytes,
+    table,
+    tell_error,
+)
 from imgkit.errors import ImgkitError, UsageError
 
 if TYPE_CHECKING:
@@ -55,12 +66,20 @@ def info(
         options.open_examination(case, examiner, exhibit, reason) as examination,
         examination.evidence(image, sector_size=sector_size) as evidence,
     ):
-        document = examination.info(evidence) | {"records": examination.records}
+        document = examination.info(evidence) | recorded_as(examination)
     if as_json:
         emit(document)
     else:
         _print_info(document)
-    return 0
+    return TROUBLE if examination.spooled else 0
+
+
+def recorded_as(examination: Examination) -> Document:
+    """What every document says of the records: which lines, and whether an outcome is not yet among them."""
+    said: Document = {"records": examination.records}
+    if examination.spooled is not None:
+        said["not_yet_in_log"] = examination.spooled
+    return said
 
 
 def _print_info(document: Document) -> None:
@@ -223,8 +242,11 @@ class _Run:
             self._add(entries, examination)
             if not (self._json or self._lines):
                 show(result)
+                flush()
         if self._json:
-            emit({"schema": self._schema, "images": self._entries, "records": examination.records})
+            emit({"schema": self._schema, "images": self._entries} | recorded_as(examination))
+        if examination.spooled is not None:
+            self._codes.add(TROUBLE)
         return next(code for code in (MISMATCH, TROUBLE, 0) if code in self._codes)
 
     def _one(
@@ -246,7 +268,7 @@ class _Run:
     def _add(self, entries: list[Document], examination: Examination) -> None:
         self._entries += entries
         if self._lines:
-            emit({"schema": self._schema, "images": entries, "records": examination.records})
+            emit({"schema": self._schema, "images": entries} | recorded_as(examination))
 
 
 def _code(result: Verified) -> int:
@@ -288,7 +310,7 @@ def _print_hashes(result: Verified) -> None:
     for part in result.parts:
         line = gnu_line if len(part.digests) == 1 else tag_line
         for digest in part.digests:
-            say(line(digest, part.part.name))
+            say_bytes(line(digest, part.part.name))
         _tell_trouble(part)
 
 
@@ -359,17 +381,17 @@ def partitions(
         options.open_examination(case, examiner, exhibit, reason) as examination,
         examination.evidence(image, sector_size=sector_size) as evidence,
     ):
-        document = examination.partitions(evidence) | {"records": examination.records}
+        document = examination.partitions(evidence) | recorded_as(examination)
         facts, size = evidence.table, evidence.image.size
     if as_json:
         emit(document)
-        return 0
+        return TROUBLE if examination.spooled else 0
     _print_partitions(document)
     if is_terminal() and size:
         from imgkit.cli.disk_map import print_disk_map
 
         print_disk_map(facts, size)
-    return 0
+    return TROUBLE if examination.spooled else 0
 
 
 def _print_partitions(document: Document) -> None:

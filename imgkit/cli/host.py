@@ -24,8 +24,12 @@ def doctor(
     """Show what this host can do, what each gap costs and how to close it."""
     from imgkit.doctor import examine_host, udev_rule
 
+    if print_udev_rule and as_json:
+        emit({"schema": "imgkit.doctor.v1", "udev_rule": udev_rule()})
+        return 0
     if print_udev_rule:
-        say(udev_rule().rstrip("\n"))
+        for line in udev_rule().splitlines():
+            say(line)
         return 0
     checks = examine_host()
     if as_json:

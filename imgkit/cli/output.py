@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Never
 
-from imgkit.custody.record import printable
+from imgkit.custody.record import plain, printable
+from imgkit.errors import HostError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -17,31 +19,67 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress as RichProgress
 
-    from imgkit.errors import ImgkitError
-
 Document = dict[str, Any]
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
+_emitted = False
+
+
 def say(text: str = "") -> None:
-    """A line of the result. The caller has escaped what came out of an image."""
-    sys.stdout.write(text + "\n")
+    """A line of the result, escaped."""
+    _write(printable(text))
+
+
+def say_bytes(text: str) -> None:
+    """A line whose bytes another program checks (a checksum line): as it is in a pipe, escaped on a terminal."""
+    _write(printable(text) if sys.stdout.isatty() else text)
 
 
 def notice(text: str) -> None:
-    """A line beside the result."""
-    sys.stderr.write(printable(text) + "\n")
+    """A line beside the result. That nobody can be told of it any more stops no work."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(printable(text) + "\n")
+        sys.stderr.flush()
 
 
 def emit(document: Document) -> None:
     """The one JSON document of `--json`, or one line of `--jsonl`."""
-    sys.stdout.write(json.dumps(document, ensure_ascii=True, allow_nan=False) + "\n")
-    sys.stdout.flush()
+    global _emitted  # noqa: PLW0603  (a process has one standard output)
+    _emitted = True
+    _write(json.dumps(plain(document), ensure_ascii=True, allow_nan=False))
+    flush()
 
 
-def emit_error(error: ImgkitError) -> None:
-    """The JSON document of a failure."""
-    emit_failure(error.kind, error.message, error.hint)
+def has_emitted() -> bool:
+    """Whether a document was printed: a failure after it prints no second one."""
+    return _emitted
+
+
+def flush() -> None:
+    """Hand the lines over; only then somebody has them.
+
+    Raises:
+        BrokenPipeError: Nobody reads them.
+        HostError: They cannot be written.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        _cannot_write(error)
+
+
+def _write(line: str) -> None:
+    try:
+        sys.stdout.write(line + "\n")
+    except OSError as error:
+        _cannot_write(error)
+
+
+def _cannot_write(error: OSError) -> Never:
+    if isinstance(error, BrokenPipeError):
+        raise error
+    raise HostError(f"cannot write the result: {error.strerror}") from error
 
 
 def emit_failure(kind: str, message: str, hint: str | None) -> None:

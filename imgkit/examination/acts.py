@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
+from imgkit.errors import OutcomeSpooled
 from imgkit.linux.signals import signals_held
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ Record = dict[str, Any]
 
 class Act:
     """A context manager around one act: entering writes the intent, leaving writes the outcome.
+
+    For an act that only reads, an outcome that only the spool has ends the block well: the result is shown, marked
+    NOT YET IN THE CASE LOG. An act that made something calls write() itself, and undoes it.
 
     Attributes:
         data: Fill in what was found; it becomes the outcome's data.
@@ -36,6 +40,7 @@ class Act:
         exhibit: str | None = None,
         reason: str | None = None,
         on_written: Callable[[int], object],
+        on_spooled: Callable[[OutcomeSpooled], object] = bool,
     ) -> None:
         self._log = log
         self._kind = kind
@@ -43,6 +48,7 @@ class Act:
         self._exhibit = exhibit
         self._reason = reason
         self._on_written = on_written
+        self._on_spooled = on_spooled
         self.data: Record = dict(data)
         self.result = "ok"
         self.error: Record | BaseException | None = None
@@ -63,7 +69,10 @@ class Act:
     ) -> None:
         if error is not None:
             self.fail(error)
-        self.write()
+        try:
+            self.write()
+        except OutcomeSpooled as spooled:
+            self._on_spooled(spooled)
 
     def fail(self, error: BaseException) -> None:
         """The act did not succeed: an error is `failed`, a signal is `interrupted`."""

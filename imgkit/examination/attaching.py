@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 from imgkit.attachment import LoopDevice, attach_all, check_extent, keep_all, signals_held
 from imgkit.attachment.bind import need_privilege
 from imgkit.attachment.source import open_source
+from imgkit.doctor import udev_rule_present, udevd_running
 from imgkit.errors import AttachError, OutcomeSpooled, UsageError
 from imgkit.examination.attached import Attached, attachment_facts
 from imgkit.examination.evidence import file_facts, files_record, image_document
+from imgkit.filesystems.signatures import identify
 from imgkit.image import Extent
 
 if TYPE_CHECKING:
@@ -88,6 +90,9 @@ def attached_image(
         OutcomeSpooled: The outcome could not be recorded: everything was taken down again.
     """
     check_attachable(evidence)
+    for target in targets:
+        if (text := quarantine_notice(evidence, target)) is not None:
+            examination.notify(text)
     image = image_document(evidence.image)
     with ExitStack() as undo:
         with signals_held():
@@ -122,6 +127,23 @@ class _Undo:
             for device in self._all[3]:
                 device.detach()
             _undo(*self._all, why=f"{type(error).__name__} before the result was shown")
+
+
+_TAKEN_UP = {
+    "LVM2_member": "LVM may activate its volumes",
+    "linux_raid_member": "md may assemble its array",
+    "btrfs": "btrfs may take it for a member of a file system of the host",
+}
+
+
+def quarantine_notice(evidence: Evidence, target: Target) -> str | None:
+    """What this host may do by itself with what is about to be attached, or None where nothing keeps watch or acts."""
+    if not udevd_running() or udev_rule_present() is not None:
+        return None
+    found = identify(evidence.image, target.extent or Extent(0, evidence.image.size))
+    if found is None or found.type not in _TAKEN_UP:
+        return None
+    return f"udevd runs here without imgkit's rule: {_TAKEN_UP[found.type]} (imgkit doctor --print-udev-rule)"
 
 
 def check_attachable(evidence: Evidence) -> None:

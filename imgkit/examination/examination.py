@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from imgkit.custody.session import Session
+    from imgkit.errors import OutcomeSpooled
     from imgkit.examination.attached import Attached
     from imgkit.examination.mounts import Skipped
     from imgkit.examination.verifying import Verified
@@ -91,6 +92,7 @@ class Examination:
         examiner: Who acts.
         case: Which log, and why this one.
         log: The custody log.
+        spooled: Why an outcome of this run is NOT YET IN THE CASE LOG, or None.
         ledger: What the log said when it was last read.
     """
 
@@ -113,6 +115,7 @@ class Examination:
         self._stated_exhibit = exhibit
         self._notify = notify
         self._lines: list[int] = []
+        self.spooled: str | None = None
         self._stack = ExitStack()
 
     @classmethod
@@ -211,7 +214,19 @@ class Examination:
 
     def act(self, kind: str, data: Record, *, exhibit: str | None = None) -> Act:
         """One act as a context manager: see Act."""
-        return Act(self.log, kind, data, exhibit=exhibit, reason=self._reason, on_written=self._written)
+        return Act(
+            self.log,
+            kind,
+            data,
+            exhibit=exhibit,
+            reason=self._reason,
+            on_written=self._written,
+            on_spooled=self._missed,
+        )
+
+    def _missed(self, spooled: OutcomeSpooled) -> None:
+        self.spooled = spooled.message
+        self._notify(spooled.message)
 
     def taking_down(self, kind: str, data: Record, *, exhibit: str | None = None) -> TakingDown:
         """An act that does not wait for the log: see TakingDown."""

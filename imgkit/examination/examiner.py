@@ -24,6 +24,7 @@ SYSTEM_SETTINGS = "/etc/imgkit.toml"
 _NO_LOGIN = 0xFFFFFFFF  # /proc/self/loginuid where nobody logged in
 _SETTINGS = ("name", "id", "role", "organisation", "signer", "algorithms", "require_case")
 _TEXTS = ("name", "id", "role", "organisation", "signer")
+_FOR_EXAMPLE = "for example --examiner 'Jane Doe <jane@lab.example>'"
 _NAMED = re.compile(r"\s*(?P<name>[^<>]*?)\s*<(?P<id>[^<>]+)>\s*")
 
 
@@ -177,16 +178,16 @@ def examiner_of(stated: str | None, settings: Settings, user: User) -> Examiner 
         user: The invoking user.
 
     Raises:
-        UsageError: The statement is empty.
+        UsageError: The statement is empty, or neither `NAME` nor `NAME <ID>`.
     """
     default_id = f"{user.name}@{socket.gethostname()}"
     if stated is not None:
         match = _NAMED.fullmatch(stated)
+        if match is None and ("<" in stated or ">" in stated):
+            raise UsageError(f"{stated!r} is not NAME <ID>", hint=_FOR_EXAMPLE)
         name, own_id = (match["name"], match["id"].strip()) if match else (stated.strip(), None)
         if not (name := name or (own_id or "")):
-            raise UsageError(
-                "the examiner's name is empty", hint="for example --examiner 'Jane Doe <jane@lab.example>'"
-            )
+            raise UsageError("the examiner's name is empty", hint=_FOR_EXAMPLE)
         same = name == settings.name
         return Examiner(
             name,
