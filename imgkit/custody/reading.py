@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from imgkit.custody.clock import boot_id
 from imgkit.custody.durable import told
-from imgkit.custody.record import LINE_LIMIT, OPENING_TYPES, decode, is_newer, validate
+from imgkit.custody.record import LINE_LIMIT, OPENING_TYPES, decode, is_json, is_newer, printable, validate
 from imgkit.custody.session import process_start
 from imgkit.errors import CustodyError
 from imgkit.linux.files import acting_as
@@ -42,6 +42,22 @@ def lines_of(path: str, identity: Identity | None) -> Iterator[tuple[int, bytes]
                 return
             yield offset, line
             offset += len(line)
+
+
+def read_records(path: str, *, identity: Identity | None = None) -> Iterator[dict[str, Any]]:
+    """Yield the records of a log in order; torn lines are left out, and so is a last line that is being written.
+
+    Raises:
+        CustodyError: The log cannot be read; code BAD_LINE: a line is JSON, but not as imgkit writes it.
+    """
+    for _offset, line in lines_of(path, identity):
+        try:
+            record = decode(line)
+        except CustodyError:
+            if is_json(line):
+                raise
+            continue
+        yield record
 
 
 def read_opening(path: str) -> dict[str, Any]:
@@ -110,6 +126,8 @@ def runs(
         return True  # another host's run, or one whose host is not recorded: only that host can tell
     if intent["time"]["boot_id"] != boot_id():
         return False
+    if env.get("state") == printable(session.state.path):
+        return False  # it ended and took its file away, or was killed and its file was swept
     start = process_start(env["pid"]) if "pid" in env else None
     return start is not None and start == env.get("started")
 

@@ -120,6 +120,7 @@ class Session:
             "host": host.nodename,
             "pid": os.getpid(),
             "started": process_start(os.getpid()),
+            "state": printable(self.state.path),
             "uid": os.getuid(),
             "euid": os.geteuid(),
             "loginuid": _loginuid(),

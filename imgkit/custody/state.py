@@ -98,13 +98,11 @@ class StateFolder:
             folder = self._folder("sessions")
             _sweep(folder)
             path = os.path.join(folder, session)
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX)  # nobody holds it but a look of session_runs, for microseconds
-            except BaseException:
-                os.close(fd)
-                raise
-            return fd
+            while True:
+                fd = _locked_file(path)
+                if _is_file_of(path, fd):
+                    return fd
+                os.close(fd)  # another run's sweep took it between its making and its locking
 
     def release_session(self, session: str, fd: int) -> None:
         """Remove the session's file and let its lock go.
@@ -209,6 +207,23 @@ class StateFolder:
             for depth in range(len(names)):
                 sync_folder(self._file(*names[:depth]))
         return path
+
+
+def _locked_file(path: str) -> int:
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)  # nobody holds it but another run's look, for microseconds
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _is_file_of(path: str, fd: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path, follow_symlinks=False), os.fstat(fd))
+    except FileNotFoundError:
+        return False
 
 
 def _sweep(folder: str) -> None:
