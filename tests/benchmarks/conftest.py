@@ -37,7 +37,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         return
     text = machine() + "\n" + "\n".join(str(table) for table in tables)
     terminalreporter.write_line("\n" + text)
-    if config.getoption("--write-docs"):
+    if config.getoption("--write-docs", default=False):
         page = ROOT / "docs/performance.md"
         page.write_text(page.read_text().partition(MARK)[0] + MARK + "\n" + text)
 
