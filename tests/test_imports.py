@@ -38,7 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "reports": {"custody", "errors"},
     "doctor": {"blkid", "filesystems", "linux", "errors"},
     "selftest": EVIDENCE,
-    "examination": EVIDENCE,
+    "examination": EVIDENCE | {"doctor"},
     "cli": {
         "examination",
         "custody",
