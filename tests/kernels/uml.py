@@ -56,6 +56,10 @@ def run(
             f"umid={work.name}",
             f"uml_dir={work}/",
         ]
+        wrapped = [sys.executable, wide_registers.__file__, *argv, *wide_registers.ENVIRONMENT]
         if wide_registers.needed():
-            argv = [sys.executable, wide_registers.__file__, *argv, *wide_registers.ENVIRONMENT]
-        return guest.watch(argv, mark=mark, timeout=timeout)
+            return guest.watch(wrapped, mark=mark, timeout=timeout)
+        ran = guest.watch(argv, mark=mark, timeout=timeout)
+        if ran.status is None and wide_registers.SYMPTOM in ran.console:
+            return guest.watch(wrapped, mark=mark, timeout=timeout)
+        return ran

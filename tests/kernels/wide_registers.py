@@ -31,6 +31,8 @@ ENVIRONMENT = (
     "OPENSSL_ia32cap=~0x1800000000000000:~0xd0230020",
 )
 
+SYMPTOM = "set fp regs failed"  # what UML prints where it happens
+
 PR_SET_SECCOMP, SECCOMP_MODE_FILTER, PR_SET_NO_NEW_PRIVS = 22, 2, 38
 _PTRACE, _PTRACE_GETREGSET = 101, 0x4204
 _LOAD, _JUMP_IF_EQUAL, _RETURN = 0x20, 0x15, 0x06
@@ -57,7 +59,7 @@ class _Program(ctypes.Structure):
 
 
 def needed() -> bool:
-    """Whether this processor has the larger state."""
+    """Whether this processor is known to have the larger state; of others the symptom tells."""
     return "amx_tile" in Path("/proc/cpuinfo").read_text().split()
 
 
@@ -66,7 +68,9 @@ def _refuse_getregset() -> None:
     program = _Program(len(_FILTER) // 8, ctypes.addressof(code))
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or libc.prctl(
-        PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(program), 0, 0
+        SYMPTOM = "set fp regs failed"  # what UML prints where it happens
+
+PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(program), 0, 0
     ):
         raise OSError(ctypes.get_errno(), "prctl refused the filter")
 

@@ -365,3 +365,38 @@ def test_without_the_capability(tmp_path: Path) -> None:
         [sys.executable, "-c", UNPRIVILEGED], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert found.stdout == "not permitted to mount /dev/loop0: it needs CAP_SYS_ADMIN\n"
+
+
+def test_a_namespace_that_copied_the_mount_lets_go_with_us(ext4: Attachment, tmp_path: Path) -> None:
+    """A service with a mount namespace of its own, started before or after, must not keep the evidence busy."""
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", tmp_path], check=True)
+    subprocess.run(["mount", "--make-shared", tmp_path], check=True)
+    others = []
+    try:
+        others.append(namespace_of_its_own(tmp_path))
+        mounted = mount(ext4, str(tmp_path / "seen"), filesystem="ext4")
+        others.append(namespace_of_its_own(tmp_path))
+        before = [sees(other.pid, mounted.target) for other in others]
+        unmount(mounted.target)
+        assert before == [True, True]
+        assert [sees(other.pid, mounted.target) for other in others] == [False, False]
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+        subprocess.run(["umount", "-R", tmp_path], check=True)
+
+
+def namespace_of_its_own(folder: Path) -> subprocess.Popen[bytes]:
+    argv = ["unshare", "--mount", "--propagation", "slave", "sleep", "60"]
+    process = subprocess.Popen(argv)
+    deadline = time.monotonic() + 3
+    while Path(f"/proc/{process.pid}/comm").read_text() != "sleep\n":
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert sees(process.pid, str(folder))
+    return process
+
+
+def sees(pid: int, target: str) -> bool:
+    return any(info.target == target for info in read_mountinfo(f"/proc/{pid}/mountinfo"))
