@@ -68,9 +68,7 @@ def _refuse_getregset() -> None:
     program = _Program(len(_FILTER) // 8, ctypes.addressof(code))
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or libc.prctl(
-        SYMPTOM = "set fp regs failed"  # what UML prints where it happens
-
-PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(program), 0, 0
+        PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(program), 0, 0
     ):
         raise OSError(ctypes.get_errno(), "prctl refused the filter")
 
