@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from imgkit.custody.verify.finding import Findings
     from imgkit.custody.verify.lines import Line
 
-STEP = timedelta(seconds=2)
+STEP_US = 2_000_000
 BACK = timedelta(seconds=60)
 # Boots remembered at a time; the least recent is forgotten, so that a log of a million boots takes no more memory.
 BOOTS = 1024
@@ -19,7 +19,7 @@ BOOTS = 1024
 class _Stamp(NamedTuple):
     line: int
     utc: datetime
-    boot: timedelta
+    boot: int  # microseconds
 
 
 class Clocks:
@@ -43,7 +43,7 @@ class Clocks:
         except ValueError:
             self._findings.add("SCHEMA", line.number, f"time.utc is no date ({time['utc']})")
             return
-        stamp = _Stamp(line.number, utc, timedelta(microseconds=time["boot_us"]))
+        stamp = _Stamp(line.number, utc, time["boot_us"])
         before = self._boots.get(boot_id)
         if before is not None:
             self._same_boot(before, stamp)
@@ -57,14 +57,14 @@ class Clocks:
         self.last = time["utc"]
 
     def _same_boot(self, before: _Stamp, now: _Stamp) -> None:
-        wall, boot = now.utc - before.utc, now.boot - before.boot
-        if boot < timedelta(0):
+        wall, boot = _microseconds(now.utc - before.utc), now.boot - before.boot
+        if boot < 0:
             self._findings.add(
                 "CLOCK_BACK",
                 now.line,
                 f"the boot clock, which never runs backwards, is {_seconds(-boot)} s behind that of line {before.line}",
             )
-        elif abs(wall - boot) > STEP:
+        elif abs(wall - boot) > STEP_US:
             self._findings.add(
                 "CLOCK_STEP",
                 now.line,
@@ -77,7 +77,7 @@ class Clocks:
             self._findings.add(
                 "CLOCK_BACK",
                 now.line,
-                f"the wall clock is {_seconds(before.utc - now.utc)} s behind that of line {before.line}, "
+                f"the wall clock is {_seconds(_microseconds(before.utc - now.utc))} s behind that of line {before.line}, "
                 "written by another boot or host",
             )
 
@@ -103,5 +103,9 @@ def _records(count: int) -> str:
     return "1 record was" if count == 1 else f"{count:,} records were"
 
 
-def _seconds(delta: timedelta) -> str:
-    return f"{delta.total_seconds():.1f}"
+def _microseconds(delta: timedelta) -> int:
+    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+
+
+def _seconds(microseconds: int) -> str:
+    return f"{microseconds / 1_000_000:.1f}"
