@@ -65,6 +65,8 @@ def _run() -> int:
             result = context.command.invoke(context)
     except click.exceptions.Exit as ended:
         return ended.exit_code
+    except SystemExit as ended:  # rich, where nobody reads the help any more; nothing else in there exits
+        raise BrokenPipeError from ended
     except click.exceptions.NoArgsIsHelpError as error:
         sys.stderr.write(error.format_message() + "\n")
         return USAGE
