@@ -82,6 +82,16 @@ def test_ext2_is_clean_and_holds_the_note(tmp_path: Path) -> None:
     assert stock("debugfs", "-R", "cat note.txt", str(volume)) == ANSWERS["note"]
 
 
+def test_demo_disk_is_clean_and_holds_its_files(tmp_path: Path) -> None:
+    volume = tmp_path / "volume"
+    disk = gzip.decompress((ROOT / "imgkit/known_answers/demo.img.gz").read_bytes())
+    volume.write_bytes(disk[MIB : 5 * MIB])
+    stock("e2fsck", "-f", "-n", str(volume))
+    assert stock("debugfs", "-R", "cat documents/letter.txt", str(volume)).startswith("Dear Jane")
+    volume.write_bytes(disk[5 * MIB : 6 * MIB])
+    assert stock("blkid", "-p", "-o", "value", "-s", "TYPE", str(volume)) == "swap\n"
+
+
 def test_fat_is_clean(tmp_path: Path) -> None:
     volume = tmp_path / "volume"
     volume.write_bytes(media("gpt_ok")[2 * MIB : 3 * MIB])
