@@ -7,7 +7,6 @@ into a cache folder, not installed: the host's boot loader and modules stay as t
 from __future__ import annotations
 
 import lzma
-import os
 import shutil
 import subprocess
 import tempfile
@@ -42,7 +41,7 @@ def possible() -> bool:
 
 def kernel() -> Path:
     """The unpacked kernel package: boot/vmlinuz-* and lib/modules/*, ready for modprobe."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "imgkit-tests"
+    cache = Path(__file__).parents[2] / "build" / "kernels"
     cache.mkdir(parents=True, exist_ok=True)
     name = _newest()
     unpacked = cache / name
