@@ -78,6 +78,23 @@ def sync_folder(path: str) -> None:
         os.close(fd)
 
 
+def make_private_folders(path: str) -> None:
+    """Make a folder and those above it where they are missing, each for its owner alone, durable.
+
+    Raises:
+        OSError: As the kernel says.
+    """
+    if os.path.isdir(path):
+        return
+    around = os.path.dirname(path)
+    make_private_folders(around)
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        return  # another run was quicker; what it is, the next step finds
+    sync_folder(around)
+
+
 def read_whole(path: str, *, limit: int) -> bytes:
     """Return the bytes of a regular file of at most `limit` bytes.
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 
 from imgkit.custody.append import creation_name
-from imgkit.custody.durable import create_file, mode_like, own_like, sync_folder
+from imgkit.custody.durable import create_file, make_private_folders, mode_like, own_like, sync_folder
 from imgkit.errors import CustodyError
 
 LOG_NAME = "custody.jsonl"
@@ -22,7 +22,10 @@ def make_folder(path: str, *, private: bool) -> None:
     if os.path.isdir(path):
         return
     around = os.path.dirname(path)
-    os.makedirs(around, 0o700 if private else 0o777, exist_ok=True)
+    if private:
+        make_private_folders(around)
+    else:
+        os.makedirs(around, exist_ok=True)
     _make_subfolder(path, os.stat(around), 0o700 if private else 0o750)
     sync_folder(around)
 

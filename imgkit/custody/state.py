@@ -8,7 +8,7 @@ import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from imgkit.custody.durable import read_whole, replace_file, sync_folder, told
+from imgkit.custody.durable import make_private_folders, read_whole, replace_file, sync_folder, told
 from imgkit.custody.record import decode_document, encode_document, path_fields, path_of
 from imgkit.errors import CustodyError
 from imgkit.linux.files import Identity, acting_as
@@ -202,10 +202,7 @@ class StateFolder:
     def _folder(self, *names: str) -> str:
         """The folder, made where it is missing; call inside acting_as."""
         path = self._file(*names)
-        if not os.path.isdir(path):
-            os.makedirs(path, 0o700, exist_ok=True)
-            for depth in range(len(names)):
-                sync_folder(self._file(*names[:depth]))
+        make_private_folders(path)
         return path
 
 
