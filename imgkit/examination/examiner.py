@@ -9,8 +9,6 @@ from __future__ import annotations
 import os
 import pwd
 import re
-import socket
-import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -126,6 +124,8 @@ def _read_toml(path: str, identity: Identity | None) -> dict[str, object] | None
         return None
     except OSError as error:
         raise UsageError(f"cannot read the settings {path}: {error.strerror}") from error
+    import tomllib
+
     with open(fd, "rb") as file:
         try:
             values = tomllib.load(file)
@@ -180,7 +180,7 @@ def examiner_of(stated: str | None, settings: Settings, user: User) -> Examiner 
     Raises:
         UsageError: The statement is empty, or neither `NAME` nor `NAME <ID>`.
     """
-    default_id = f"{user.name}@{socket.gethostname()}"
+    default_id = f"{user.name}@{os.uname().nodename}"
     if stated is not None:
         match = _NAMED.fullmatch(stated)
         if match is None and ("<" in stated or ">" in stated):
