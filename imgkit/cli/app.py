@@ -13,8 +13,8 @@ from imgkit.cli.output import say
 # command -> the module that has it; in the order of --help
 COMMANDS = {
     "info": "evidence",
-    "hash": "evidence",
-    "verify": "evidence",
+    "hash": "digests",
+    "verify": "digests",
     "partitions": "evidence",
     "attach": "attach",
     "detach": "attach",

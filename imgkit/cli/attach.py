@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from imgkit.cli import options
-from imgkit.cli.evidence import ImageArgument
+from imgkit.cli.options import ImageArgument
 from imgkit.cli.output import emit, flush, is_terminal, notice, say, table, tell_error
 
 if TYPE_CHECKING:

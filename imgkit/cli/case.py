@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from imgkit.cli import options
-from imgkit.cli.evidence import ImageArgument
+from imgkit.cli.options import ImageArgument
 from imgkit.cli.output import emit, human, say, table
 from imgkit.cli.times import local_time
 from imgkit.custody.record import printable

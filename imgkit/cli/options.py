@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from imgkit.examination import Examination
     from imgkit.examination.cases import CaseChoice
 
+ImageArgument = Annotated[
+    str, typer.Argument(metavar="IMAGE", help="Image file, any segment of a set, or a block device.")
+]
 CaseOption = Annotated[
     str | None,
     typer.Option("--case", metavar="DIR", help="Case folder whose log records this.", show_default=False),

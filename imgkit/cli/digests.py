@@ -1,0 +1,293 @@
+"""hash and verify: digests of images, of their parts, and what was stated of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from imgkit.cli import options
+from imgkit.cli.evidence import recorded_as
+from imgkit.cli.output import Progress, emit, flush, notice, say, say_bytes, tell_error
+from imgkit.errors import ImgkitError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from imgkit.examination import Evidence, Examination
+    from imgkit.examination.verifying import Hashed, Verified
+
+Document = dict[str, Any]
+
+MISMATCH, TROUBLE = 1, 3
+
+ImagesArgument = Annotated[
+    list[str], typer.Argument(metavar="IMAGE...", help="Image files, any segment of a set, or block devices.")
+]
+AlgorithmOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-a", "--algorithm", metavar="ALG", help="Hash algorithm; may be repeated.", show_default=False
+    ),
+]
+ZeroFillOption = Annotated[
+    bool, typer.Option("--zero-fill-digest", help="Also the digest with unreadable sectors as zeros.")
+]
+
+
+def hash_(
+    images: ImagesArgument,
+    algorithm: AlgorithmOption = None,
+    partition: options.PartitionOption = None,
+    container: Annotated[
+        bool, typer.Option("--container", help="Hash the files as they lie, not the media.")
+    ] = False,
+    zero_fill: ZeroFillOption = False,
+    case: options.CaseOption = None,
+    exhibit: options.ExhibitOption = None,
+    examiner: options.ExaminerOption = None,
+    reason: options.ReasonOption = None,
+    as_json: options.JsonOption = False,
+    as_lines: options.JsonLinesOption = False,
+    progress: options.ProgressOption = None,
+) -> int:
+    """Compute digests of the media, of partitions or of files in one read (default: sha256 and blake3)."""
+
+    def work(examination: Examination, evidence: Evidence, step: Progress) -> Verified:
+        names = _algorithms(algorithm) or _algorithms(list(examination.presence.settings.algorithms))
+        result: Verified = examination.hash(
+            evidence,
+            algorithms=names or ("sha256", "blake3"),
+            partitions=partition or (),
+            container=container,
+            zero_fill=zero_fill,
+            progress=step,
+        )
+        return result
+
+    _algorithms(algorithm)
+    run = _Run("imgkit.hash.v1", images, as_json=as_json, as_lines=as_lines, progress=progress)
+    with options.open_examination(case, examiner, exhibit, reason) as examination:
+        return run.over(examination, work, _print_hashes)
+
+
+def verify(
+    images: ImagesArgument,
+    expect: Annotated[
+        list[str] | None,
+        typer.Option("--expect", metavar="ALG:HEX", help="A digest the media must have.", show_default=False),
+    ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--against",
+            metavar="PATH",
+            help="A checksum file, case or log that states digests.",
+            show_default=False,
+        ),
+    ] = None,
+    algorithm: AlgorithmOption = None,
+    zero_fill: ZeroFillOption = False,
+    case: options.CaseOption = None,
+    exhibit: options.ExhibitOption = None,
+    examiner: options.ExaminerOption = None,
+    reason: options.ReasonOption = None,
+    as_json: options.JsonOption = False,
+    as_lines: options.JsonLinesOption = False,
+    progress: options.ProgressOption = None,
+) -> int:
+    """Compare an image with everything that states a digest of it; say for each where it came from."""
+    from imgkit.hashing import Digest
+
+    expected = [Digest.parse(text) for text in expect or ()]
+    names = _algorithms(algorithm)
+    if expected and len(images) > 1:
+        raise UsageError(
+            "--expect states the digest of one image",
+            hint="for several images use --against with a checksum file",
+        )
+
+    def work(examination: Examination, evidence: Evidence, step: Progress) -> Verified:
+        result: Verified = examination.verify(
+            evidence,
+            expected=expected,
+            against=against or (),
+            algorithms=names,
+            zero_fill=zero_fill,
+            progress=step,
+        )
+        return result
+
+    run = _Run("imgkit.verify.v1", images, as_json=as_json, as_lines=as_lines, progress=progress)
+    with options.open_examination(case, examiner, exhibit, reason) as examination:
+        return run.over(examination, work, _print_verified)
+
+
+def _algorithms(names: list[str] | None) -> list[str]:
+    from imgkit.hashing import algorithm_name
+
+    return list(dict.fromkeys(algorithm_name(name) for name in names or ()))
+
+
+class _Run:
+    """One command over several images: each is opened, examined and shown on its own; 1 beats 3 beats 0."""
+
+    def __init__(
+        self, schema: str, images: list[str], *, as_json: bool, as_lines: bool, progress: str | None
+    ) -> None:
+        options.check_progress(progress)
+        if as_json and as_lines:
+            raise UsageError("--json prints one document, --jsonl one a line: choose")
+        self._schema = schema
+        self._images = images
+        self._json = as_json
+        self._lines = as_lines
+        self._progress = progress
+        self._entries: list[Document] = []
+        self._codes = {0}
+
+    def over(
+        self,
+        examination: Examination,
+        work: Callable[[Examination, Evidence, Progress], Verified],
+        show: Callable[[Verified], None],
+    ) -> int:
+        """Examine every image in the order given."""
+        for path in self._images:
+            try:
+                result = self._one(examination, path, work)
+            except ImgkitError as error:
+                if len(self._images) == 1 or isinstance(error, UsageError):
+                    raise
+                self._failed(path, error)
+                continue
+            self._codes.add(_code(result))
+            entries = list(_entries(result))
+            self._add(entries, examination)
+            if not (self._json or self._lines):
+                show(result)
+                flush()
+        if self._json:
+            emit({"schema": self._schema, "images": self._entries} | recorded_as(examination))
+        if examination.spooled is not None:
+            self._codes.add(TROUBLE)
+        return next(code for code in (MISMATCH, TROUBLE, 0) if code in self._codes)
+
+    def _one(
+        self, examination: Examination, path: str, work: Callable[[Examination, Evidence, Progress], Verified]
+    ) -> Verified:
+        with examination.evidence(path) as evidence, Progress(path, style=self._progress) as step:
+            return work(examination, evidence, step)
+
+    def _failed(self, path: str, error: ImgkitError) -> None:
+        from imgkit.examination.verifying import failed_entry
+
+        self._codes.add(error.exit_code)
+        entry = failed_entry(path, error)
+        if self._lines:
+            emit({"schema": self._schema, "images": [entry]})
+        self._entries.append(entry)
+        tell_error(error.message, error.hint)
+
+    def _add(self, entries: list[Document], examination: Examination) -> None:
+        self._entries += entries
+        if self._lines:
+            emit({"schema": self._schema, "images": entries} | recorded_as(examination))
+
+
+def _code(result: Verified) -> int:
+    if any(part.changed for part in result.parts) or result.verdict == "mismatch":
+        return MISMATCH
+    if result.verdict in ("unreadable", "no-reference") or any(part.read_errors for part in result.parts):
+        return TROUBLE
+    return 0
+
+
+def _entries(result: Verified) -> Iterator[Document]:
+    """One entry a part; the image's verdict stands in the first, each further part has its own."""
+    from imgkit.examination.verifying import comparison_document, part_verdict
+
+    for number, part in enumerate(result.parts):
+        entry: Document = {
+            "image": result.image,
+            "of": part.part.of,
+            "offset": part.part.extent.offset,
+            "length": part.part.extent.length,
+            "digests": {digest.algorithm: digest.value for digest in part.digests},
+            "read_errors": [{"offset": item.offset, "length": item.length} for item in part.read_errors],
+            "changed": part.changed,
+            "seconds": part.seconds,
+        }
+        if part.zero_filled:
+            entry["zero_filled_digests"] = {digest.algorithm: digest.value for digest in part.zero_filled}
+        if result.verdict is not None:
+            entry["comparisons"] = [comparison_document(item) for item in part.comparisons]
+            entry["verdict"] = result.verdict if number == 0 else part_verdict(part)
+        elif part.read_errors:
+            entry["verdict"] = "unreadable"
+        yield entry
+
+
+def _print_hashes(result: Verified) -> None:
+    from imgkit.references.coreutils import gnu_line, tag_line
+
+    for part in result.parts:
+        line = gnu_line if len(part.digests) == 1 else tag_line
+        for digest in part.digests:
+            say_bytes(line(digest, part.part.name))
+        _tell_trouble(part)
+
+
+def _tell_trouble(part: Hashed) -> None:
+    name = part.part.name
+    for extent in part.read_errors[:20]:
+        notice(f"{name}: cannot read {extent.length} bytes at {extent.offset}")
+    if len(part.read_errors) > 20:  # noqa: PLR2004  (enough for a screen; --json has them all)
+        notice(f"{name}: and {len(part.read_errors) - 20} more ranges; --json lists them all")
+    if part.read_errors:
+        notice(f"{name}: unreadable: no digest of it is given")
+    for digest in part.zero_filled:
+        say(f"{digest.algorithm} with unreadable sectors as zeros ({name}) = {digest.value}")
+    for path in part.changed:
+        notice(f"{path} changed while it was read")
+
+
+_WORDS = {
+    "match": "match",
+    "mismatch": "MISMATCH",
+    "unchanged": "unchanged since our own earlier record; never compared with an acquisition hash",
+    "no-reference": "no reference: nothing states a digest of this image",
+    "unreadable": "unreadable",
+}
+
+
+def _print_verified(result: Verified) -> None:
+    from imgkit.custody.record import printable
+
+    say(printable(str(result.image["path"])))
+    for part in result.parts:
+        for item in part.comparisons:
+            where = item.reference.source
+            place = (
+                where.kind
+                if where.path is None
+                else f"{where.path}" + (f" line {where.line}" if where.line else "")
+            )
+            say(f"  {'ok  ' if item.matches else 'BAD '} {part.part.of} {item.actual}")
+            if not item.matches:
+                say(f"       expected {item.reference.digest}")
+            say(f"       stated by {printable(place)} ({where.kind}, {where.origin}, {where.protection})")
+        compared = {item.actual for item in part.comparisons}
+        for digest in part.digests:
+            if digest not in compared:
+                say(f"       {part.part.of} {digest} (nothing to compare with)")
+        _tell_trouble(part)
+    for text in result.notices:
+        notice(text)
+    say(f"verdict: {_WORDS[str(result.verdict)]}")
+
+
+COMMANDS = {
+    "hash": (hash_, "imgkit hash -a sha256 disk.dd > SHA256SUMS"),
+    "verify": (verify, "imgkit verify disk.dd --expect sha256:9f86d081..."),
+}
