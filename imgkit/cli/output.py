@@ -47,8 +47,17 @@ def emit(document: Document) -> None:
     """The one JSON document of `--json`, or one line of `--jsonl`."""
     global _emitted  # noqa: PLW0603  (a process has one standard output)
     _emitted = True
-    _write(json.dumps(plain(document), ensure_ascii=True, allow_nan=False))
+    _write(json.dumps(_unicode(document), ensure_ascii=True, allow_nan=False))
     flush()
+
+
+def _unicode(value: Any) -> Any:
+    """A document whose texts have no lone surrogates; null stays, for a reader looks for the key."""
+    if isinstance(value, dict):
+        return {key: _unicode(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_unicode(item) for item in value]
+    return plain(value)
 
 
 def has_emitted() -> bool:

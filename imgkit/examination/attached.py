@@ -16,7 +16,14 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Attached:
-    """An attachment and what the examiner knows it as."""
+    """An attachment and what the examiner knows it as.
+
+    Attributes:
+        attachment: From the kernel.
+        image, exhibit, partition, filesystem: As documents name them.
+        counted: Sectors (written, discarded) that the node had counted before it was bound; None where nobody knows.
+        mount: Where it is to be seen, or None.
+    """
 
     attachment: Attachment
     image: Record
@@ -24,6 +31,7 @@ class Attached:
     partition: int | None = None
     filesystem: Record | None = None
     mount: Mount | None = None
+    counted: tuple[int, int] | None = None
 
 
 def attachment_facts(attachment: Attachment) -> Record:
@@ -39,7 +47,9 @@ def attachment_facts(attachment: Attachment) -> Record:
         "guard": attachment.guard,
         "label": attachment.label,
         "proof": {
-            **proof_document(attachment.proof),
+            **proof_document(proof, counters(proof)),
+            "sectors_written_before": proof.sectors_written,
+            "sectors_discarded_before": proof.sectors_discarded,
             "size": proof.size,
             "offset": proof.offset,
             "sizelimit": proof.sizelimit,
@@ -63,16 +73,27 @@ def attachment_facts(attachment: Attachment) -> Record:
     return facts
 
 
-def proof_document(proof: Proof) -> Record:
-    """`proof` as it stands in records and documents."""
+def counters(proof: Proof) -> tuple[int, int]:
+    """What the node counted when it was bound: it may have served others before."""
+    return proof.sectors_written, proof.sectors_discarded
+
+
+def counted_before(data: Record) -> tuple[int, int]:
+    """counters() of the outcome that recorded an attach."""
+    return data["proof"]["sectors_written_before"], data["proof"]["sectors_discarded_before"]
+
+
+def proof_document(proof: Proof, counted: tuple[int, int] | None) -> Record:
+    """`proof` as it stands in records and documents; sectors are those since the attach, None where that is not known."""
+    written, discarded = counted or (None, None)
     return {
         "lo_flags": proof.lo_flags,
         "blkroget": proof.blkroget,
         "sysfs_ro": proof.sysfs_ro,
         "device": str(proof.device),
         "inode": str(proof.inode),
-        "sectors_written": proof.sectors_written,
-        "sectors_discarded": proof.sectors_discarded,
+        "sectors_written": None if written is None else proof.sectors_written - written,
+        "sectors_discarded": None if discarded is None else proof.sectors_discarded - discarded,
     }
 
 
@@ -122,8 +143,8 @@ def recorded(attachment: Attachment, data: Record) -> Attachment:
             attachment.proof,
             device=int(proof["device"]),
             inode=int(proof["inode"]),
-            sectors_written=proof["sectors_written"],
-            sectors_discarded=proof["sectors_discarded"],
+            sectors_written=proof["sectors_written_before"],
+            sectors_discarded=proof["sectors_discarded_before"],
         ),
     )
 
@@ -141,7 +162,7 @@ def attachment_document(attached: Attached) -> Record:
         "clipped_tail": attachment.clipped_tail,
         "read_only": attachment.read_only,
         "guard": attachment.guard,
-        "proof": proof_document(attachment.proof),
+        "proof": proof_document(attachment.proof, attached.counted),
         "image": attached.image,
         "exhibit": attached.exhibit,
         "mountpoint": mounted.target if mounted else None,

@@ -11,7 +11,7 @@ from imgkit.attachment.bind import need_privilege
 from imgkit.attachment.source import open_source
 from imgkit.doctor import udev_rule_present, udevd_running
 from imgkit.errors import AttachError, OutcomeSpooled, UsageError
-from imgkit.examination.attached import Attached, attachment_facts
+from imgkit.examination.attached import Attached, attachment_facts, counters
 from imgkit.examination.evidence import file_facts, files_record, image_document
 from imgkit.filesystems.signatures import identify
 from imgkit.image import Extent
@@ -105,7 +105,13 @@ def attached_image(
                 _keep(examination, evidence, acts, devices)
                 undo.push(_Undo(examination, evidence, acts, devices).__exit__)
         yield [
-            Attached(device.attachment, image, evidence.exhibit, target.partition)
+            Attached(
+                device.attachment,
+                image,
+                evidence.exhibit,
+                target.partition,
+                counted=counters(device.attachment.proof),
+            )
             for device, target in zip(devices, targets, strict=True)
         ]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from imgkit.attachment import detach, signals_held
 from imgkit.custody.record import path_fields
 from imgkit.errors import AttachError, ImgkitError, UsageError
-from imgkit.examination.attached import Attached, proof_document, recorded
+from imgkit.examination.attached import Attached, counters, proof_document, recorded
 from imgkit.examination.cases import identity_in
 from imgkit.examination.knowledge import KnownLogs
 from imgkit.examination.recorder import Recorder
@@ -207,7 +207,8 @@ def _outcome(result: Detached, done: TakenDown) -> Record:
         "details": [*done.changed, *done.touched],
     }
     if result.proof is not None:
-        data["proof"] = proof_document(result.proof)
+        counted = counters(result.attachment.proof) if done.compared else None
+        data["proof"] = proof_document(result.proof, counted)
     now = result.changes.now
     if now is not None:
         data["backing"] = {

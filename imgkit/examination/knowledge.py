@@ -10,7 +10,7 @@ from imgkit.attachment import list_attachments
 from imgkit.custody.reading import read_records
 from imgkit.custody.record import path_fields, path_of
 from imgkit.errors import CustodyError
-from imgkit.examination.attached import Attached
+from imgkit.examination.attached import Attached, counted_before
 from imgkit.examination.cases import identity_in
 from imgkit.mounting import list_mounts
 
@@ -89,6 +89,7 @@ class KnownLogs:
                 origin.partition,
                 {"type": filesystem, "label": None, "uuid": None} if mounted and filesystem else None,
                 mounted,
+                counted_before(origin.data) if origin.data is not None else None,
             )
 
     def origin(self, attachment: Attachment) -> Origin:

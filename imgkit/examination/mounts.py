@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from imgkit.attachment import signals_held
 from imgkit.custody.record import path_fields
 from imgkit.errors import ImgkitError, NotMountable, OutcomeSpooled
-from imgkit.examination.attached import Attached
+from imgkit.examination.attached import Attached, counters
 from imgkit.examination.attaching import Target, bind, check_attachable, open_acts, record_made, targets_of
 from imgkit.examination.cases import identity_in
 from imgkit.examination.evidence import image_document
@@ -193,6 +193,7 @@ def _mount_one(examination: Examination, evidence: Evidence, item: Planned) -> A
         item.target.partition,
         filesystem_document(item.filesystem),
         mounted,
+        counters(device.attachment.proof),
     )
 
 
