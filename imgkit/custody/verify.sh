@@ -10,7 +10,7 @@
 # first: whoever can change the log can change the script beside it.
 #
 # Exit: 0 nothing wrong found, 1 something is wrong, 3 could not look. Codes are those of docs/verification-policy.md.
-# Not checked here: whether each record has all fields of its type, clocks, attachments, checkpoints, receipts.
+# Not checked here: whether each record has all fields of its type, its clocks, attachments, checkpoints, receipts.
 
 set -eu
 LC_ALL=C
@@ -111,7 +111,7 @@ function torn_run_ends(recovered,    i, facts) { # what follows a run of torn li
     facts = first_torn - 1
     for (i = 1; i <= torn; i++) facts = facts "/" (first_torn + i - 1) ":" torn_length[i] ":" torn_hash[i]
     for (i = 1; i <= torn; i++)
-        if (facts == recovered) told("INFO", "TORN_SEALED", first_torn + i - 1, "a torn write, explained by line " NR)
+        if (facts == recovered && first_torn > 1) told("INFO", "TORN_SEALED", first_torn + i - 1, "a torn write, explained by line " NR)
         else told("FAIL", "BAD_LINE", first_torn + i - 1, "no record, and line " NR " does not explain it")
     torn = 0
 }
@@ -146,6 +146,8 @@ BEGIN {
         if (log_id != the_log) told("FAIL", "FOREIGN_LOG", NR, "of log " log_id ", not " the_log)
         if (stated != "-") print NR, stated >"enclosed"
         if ($8 + 0 > 1) { newer++; print "NEWER line " NR ": written by a newer imgkit" }
+        if ((NR == 1) != ($9 == "case.opened" || $9 == "log.opened"))
+            told("FAIL", "SCHEMA", NR, "line 1 opens the log, and no other line does")
         if (phase == "intent") {
             if (op in state) told("FAIL", "SCHEMA", NR, "a second intent of operation " op)
             else { state[op] = "open"; opened[op] = NR }
@@ -167,7 +169,9 @@ BEGIN {
     before = hash
 }
 END {
-    for (i = 1; i <= torn; i++) told("WARN", "TORN_TAIL", first_torn + i - 1, "a torn write that nothing explains yet")
+    for (i = 1; i <= torn; i++)
+        if (first_torn == 1) told("FAIL", "BAD_LINE", i, "no record, and a log has its first one from the start")
+        else told("WARN", "TORN_TAIL", first_torn + i - 1, "a torn write that nothing explains yet")
     if (unended && torn == 0 && kind == "record") told("WARN", "TORN_TAIL", NR, "the last record lacks its line feed")
     for (op in state) if (state[op] == "open") told("WARN", "OPEN_INTENT", opened[op], "no outcome followed")
     if (unended) { total = end_before; head = head_before } # counted are complete lines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import imgkit.custody
 from imgkit.custody.verify import verify_log
 from tests.conftest import need
-from tests.custody.forge import NOTE, SHA, case, chain, long, parse, recovered
+from tests.custody.forge import NOTE, SHA, case, chain, line_hash, long, parse, recovered
 from tests.custody.tamperings import TABLE, Tampering, original
 
 if TYPE_CHECKING:
@@ -145,6 +146,28 @@ def test_cannot_look(tmp_path: Path) -> None:
     run = subprocess.run(["sh", SCRIPT, tmp_path], capture_output=True, text=True, check=False)
     assert run.returncode == 3
     assert run.stderr.startswith("verify.sh: no readable custody log at ")
+
+
+def test_the_steps_by_hand(tmp_path: Path) -> None:
+    """Every command of README.txt runs on a case as it is, and says what the text says."""
+    case(tmp_path)
+    shutil.copy(SCRIPT, tmp_path)
+    text = SCRIPT.with_name("README.txt").read_text()
+    assert text.isascii()
+    said = []
+    for command in re.findall(r"^    (?!imgkit)(\S.*)$", text, re.MULTILINE):
+        given = command.replace("| less", "").replace("SIZE", "5")
+        run = subprocess.run(["sh", "-c", given], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert (run.returncode, run.stderr) == (0, ""), command
+        said.append(run.stdout)
+    script, _, hash_of_4, prev_of_5, log, encoding, enclosures, head_of_5 = said
+    found = verify_log(tmp_path)
+    assert "IN ORDER" in script
+    assert hash_of_4[:64] == prev_of_5.strip()
+    assert log == f"{found.log}\n"
+    assert encoding == ""
+    assert all(line[:64] == line[66:130] for line in enclosures.splitlines())
+    assert head_of_5[:64] == line_hash((tmp_path / "custody.jsonl").read_bytes().splitlines(keepends=True)[4])
 
 
 @pytest.mark.parametrize("shell", ["dash", "bash"])
