@@ -186,13 +186,12 @@ def _take_down(
     from imgkit.cli.options import asker
     from imgkit.examination.cases import log_path
     from imgkit.examination.detaching import Selection, Takedown
-    from imgkit.examination.knowledge import log_uuid
     from imgkit.examination.presence import be_present
 
     presence = be_present(examiner=examiner, argv=None, ask=asker())
     stated = case or os.environ.get("IMGKIT_CASE")
-    uuid = log_uuid(log_path(stated, presence.user)) if stated and everything else None
-    selection = Selection(tuple(what or ()), everything, everyone, uuid)
+    log = log_path(stated, presence.user, must_exist=False) if stated and everything else None
+    selection = Selection(tuple(what or ()), everything, everyone, log)
     with presence.session:
         takedown = Takedown(presence, reason=reason, notify=notice)
         return takedown.detach(selection) if verb == "detach" else takedown.unmount(selection)
@@ -209,7 +208,7 @@ def _show_taken_down(schema: str, done: list[TakenDown], *, as_json: bool) -> in
                 say(" ".join([item.attached.attachment.device, *item.unmounted]))
     if any(item.changed for item in done):
         return MISMATCH
-    return TROUBLE if any(item.error or item.spooled for item in done) else 0
+    return TROUBLE if any(item.error or item.spooled or item.unrecorded for item in done) else 0
 
 
 def _tell_taken_down(item: TakenDown) -> None:
@@ -219,7 +218,9 @@ def _tell_taken_down(item: TakenDown) -> None:
         tell_error(item.error.message, item.error.hint)
     if lines:
         notice(f"{device}: recorded in log {log}, line {max(lines)}")
-    if item.spooled:
+    if item.unrecorded:
+        notice(f"{device}: RECORDED NOWHERE: {item.unrecorded}; write down by hand what was done")
+    elif item.spooled:
         notice(
             f"{device}: NOT YET IN THE CASE LOG: {item.spooled}; the next run that reaches it imports the records"
         )
@@ -247,6 +248,7 @@ def _taken_down_document(item: TakenDown) -> Document:
         "compared": item.compared,
         "guard_at_detach": item.guard,
         "not_yet_in_log": item.spooled,
+        "recorded_nowhere": item.unrecorded,
         "records": {"log": log, "seq": [min(lines), max(lines)]} if lines else None,
     }
     if item.error is not None:

@@ -56,12 +56,19 @@ class Act:
         self.intent: Intent
 
     def __enter__(self) -> Self:
-        with signals_held():
-            self.intent = self._log.intent(
-                self._kind, self._asked, exhibit=self._exhibit, reason=self._reason
-            )
-            if self.intent.seq:
-                self._on_written(self.intent.seq)
+        try:
+            with signals_held():
+                self.intent = self._log.intent(
+                    self._kind, self._asked, exhibit=self._exhibit, reason=self._reason
+                )
+                if self.intent.seq:
+                    self._on_written(self.intent.seq)
+        except BaseException as error:
+            if hasattr(
+                self, "intent"
+            ):  # a signal came while it was written: nothing was begun, and that is told
+                self.__exit__(type(error), error, error.__traceback__)
+            raise
         return self
 
     def __exit__(

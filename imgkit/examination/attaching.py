@@ -10,7 +10,7 @@ from imgkit.attachment import LoopDevice, attach_all, check_extent, keep_all, si
 from imgkit.attachment.bind import need_privilege
 from imgkit.attachment.source import open_source
 from imgkit.doctor import udev_rule_present, udevd_running
-from imgkit.errors import AttachError, OutcomeSpooled, UsageError
+from imgkit.errors import AttachError, ImgkitError, OutcomeSpooled, UsageError
 from imgkit.examination.attached import Attached, attachment_facts, counters
 from imgkit.examination.evidence import file_facts, files_record, image_document
 from imgkit.filesystems.signatures import identify
@@ -130,9 +130,7 @@ class _Undo:
         if error is None:
             return
         with signals_held():
-            for device in self._all[3]:
-                device.detach()
-            _undo(*self._all, why=f"{type(error).__name__} before the result was shown")
+            take_down_again(*self._all, why=f"{type(error).__name__} before the result was shown")
 
 
 _TAKEN_UP = {
@@ -226,7 +224,7 @@ def record_made(
         except OutcomeSpooled as spooled:
             missed = spooled
     if missed is not None:
-        _undo(examination, evidence, acts, devices, why=missed.message)
+        take_down_again(examination, evidence, acts, devices, why=missed.message)
         raise missed
 
 
@@ -237,11 +235,11 @@ def _keep(
     try:
         keep_all(devices)
     except AttachError as error:
-        _undo(examination, evidence, acts, devices, why=error.message)
+        take_down_again(examination, evidence, acts, devices, why=error.message)
         raise
 
 
-def _undo(
+def take_down_again(
     examination: Examination,
     evidence: Evidence,
     acts: Sequence[Act],
@@ -249,9 +247,19 @@ def _undo(
     *,
     why: str,
 ) -> None:
-    """Take down what was recorded as attached, and record that."""
+    """Take down what was recorded as attached, and record that; one that stays is named, and keeps none of the others."""
     for act, device in zip(acts, devices, strict=True):
-        device.close()
-        data = {"device": device.device, "attached_line": act.intent.seq, "why": why}
-        with examination.taking_down("evidence.detached", data, exhibit=evidence.exhibit):
+        data: Record = {
+            "device": device.device,
+            "diskseq": device.attachment.diskseq or 0,
+            "attached_line": act.intent.seq,
+            "why": why,
+        }
+        try:
+            with examination.taking_down("evidence.detached", data, exhibit=evidence.exhibit) as down:
+                result = device.detach()
+                down.data.update(gone_before=result.gone_before, details=list(result.changes.details))
+        except ImgkitError as error:
+            examination.notify(f"{device.device} is still attached: {error.message}")
+        else:
             examination.notify(f"{device.device} was taken down again: {why}")

@@ -62,8 +62,13 @@ def choose_case(stated: str | None, user: User, state: str, *, require_case: boo
         return CaseChoice(own, "own", exists=os.path.lexists(own))
 
 
-def log_path(stated: str, user: User) -> str:
+def log_path(stated: str, user: User, *, must_exist: bool = True) -> str:
     """Return the absolute path of the custody.jsonl that a case folder or file name means.
+
+    Args:
+        stated: Folder or file.
+        user: With whose rights it is looked for.
+        must_exist: False where something is to be taken down although its case is gone: then it is a folder's name.
 
     Raises:
         CustodyError: There is none.
@@ -72,7 +77,9 @@ def log_path(stated: str, user: User) -> str:
     with acting_as(user.identity if os.geteuid() == 0 and user.uid else None):
         log = os.path.join(path, LOG_NAME) if os.path.isdir(path) else path
         there = os.path.isfile(log)
-    if not there:
+    if not there and not must_exist and os.path.basename(log) != LOG_NAME:
+        return os.path.join(log, LOG_NAME)
+    if not there and must_exist:
         raise CustodyError(f"no custody log at {log}", hint=f"make the case with: imgkit case new {stated}")
     return log
 

@@ -8,20 +8,22 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from imgkit.attachment import detach, signals_held
+from imgkit.attachment.release import is_gone
 from imgkit.custody.record import path_fields
-from imgkit.errors import AttachError, ImgkitError, UsageError
+from imgkit.errors import AttachError, CustodyError, ImgkitError, UsageError
 from imgkit.examination.attached import Attached, counters, proof_document, recorded
 from imgkit.examination.cases import identity_in
-from imgkit.examination.knowledge import KnownLogs
+from imgkit.examination.knowledge import KnownLogs, log_uuid
 from imgkit.examination.recorder import Recorder
 from imgkit.mounting import list_mounts, unmount
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from imgkit.attachment import Detached
     from imgkit.examination.knowledge import Origin
     from imgkit.examination.presence import Presence
+    from imgkit.examination.takedown import TakingDown
     from imgkit.mounting import Mount
 
 Record = dict[str, Any]
@@ -39,6 +41,7 @@ class TakenDown:
         guard: At detach.
         unmounted: Directories it was unmounted from.
         spooled: Why the records are not yet in the case log, or None.
+        unrecorded: Why nothing has the records, not even the spool, or None: to be written down by hand.
         records: (log uuid, lines written).
         error: Why it could not be taken down, or None.
     """
@@ -50,6 +53,7 @@ class TakenDown:
     guard: str = "unknown"
     unmounted: list[str] = field(default_factory=list)
     spooled: str | None = None
+    unrecorded: str | None = None
     records: tuple[str, list[int]] = ("", [])
     error: ImgkitError | None = None
 
@@ -62,7 +66,7 @@ class Selection:
         names: Devices, mount points, images.
         everything: `--all`: what this examiner attached (with a case: what that case attached).
         everyone: Also what others attached.
-        case: UUID of the log that `--case` names, or None.
+        case: Path of the log that `--case` names, whether it can be read or not; or None.
     """
 
     names: tuple[str, ...] = ()
@@ -107,6 +111,8 @@ class Takedown:
         chosen: list[Attached] = []
         for name in selection.names:
             found = [item for item in there if _is_meant(item, name)]
+            # An image that was replaced meanwhile: its name now leads to another file, and still says what is meant.
+            found = found or [item for item in there if self._logs.origin(item.attachment).was_at(name)]
             if not found:
                 raise AttachError(
                     f"{name} is nothing that imgkit attached", hint="imgkit status shows what is attached"
@@ -115,23 +121,37 @@ class Takedown:
         return chosen
 
     def _all(self, there: list[Attached], selection: Selection) -> list[Attached]:
-        chosen, others = [], 0
+        is_mine = self._is_mine if selection.case is None else self._is_of(selection.case, there)
+        chosen = []
         for item in there:
-            origin = self._logs.origin(item.attachment)
-            if selection.everyone or self._is_mine(origin, selection.case):
+            origin, device = self._logs.origin(item.attachment), item.attachment.device
+            mine = is_mine(origin)
+            if mine or selection.everyone:
                 chosen.append(item)
-                if not self._is_mine(origin, selection.case):
-                    self._notify(f"{item.attachment.device} was attached by {origin.who}")
-            else:
-                others += 1
-        if others:
-            self._notify(f"{others} attached by others stay: --everyone takes them down too")
+            if selection.everyone and not mine:
+                self._notify(f"{device} was attached by {origin.who}")
+            elif not mine:
+                self._notify(f"{device} stays: it was attached by {origin.who}; --everyone takes it down too")
         return chosen
 
-    def _is_mine(self, origin: Origin, case: str | None) -> bool:
-        if case is not None:
-            return origin.log == case
+    def _is_mine(self, origin: Origin) -> bool:
         return origin.actor_id == self._presence.examiner.id
+
+    def _is_of(self, case: str, there: Sequence[Attached]) -> Callable[[Origin], bool]:
+        """Whether an origin is of the log at a path; where it cannot be read, of the log that lay there last.
+
+        Raises:
+            CustodyError: There is no log that can be read, and nothing attached is of one that lay there.
+        """
+        try:
+            uuid = log_uuid(case)
+        except CustodyError:
+            logs = {item.attachment.log for item in there if item.attachment.log is not None}
+            lost = {log for log in logs if self._logs.path_of_log(log) == case}
+            if not lost:
+                raise
+            return lambda origin: origin.log in lost
+        return lambda origin: origin.log == uuid
 
     # -- the act ---------------------------------------------------------------------------------
 
@@ -144,12 +164,15 @@ class Takedown:
                     # Held open: the last unmount would free the device before it is asked what it was.
                     pin = os.open(item.attachment.device, os.O_RDONLY | os.O_CLOEXEC)
                     held.callback(os.close, pin)
-                    for mounted in list_mounts([item.attachment]):
+                    still_there = not is_gone(item.attachment)
+                    for mounted in list_mounts([item.attachment]) if still_there else ():
                         self._unmount(item, mounted, done)
                 held.pop_all()  # detach closes it
                 self._detach(item, done, pin)
         except ImgkitError as error:
             done.error = error
+        except OSError as error:
+            done.error = AttachError(f"cannot take down {item.attachment.device}: {error.strerror}")
         return done
 
     def _unmount(self, item: Attached, mounted: Mount, done: TakenDown) -> None:
@@ -160,11 +183,11 @@ class Takedown:
             **path_fields(mounted.target, key="target"),
         }
         with self._recorder.taking_down(origin, "evidence.unmounted", data, exhibit=item.exhibit) as act:
-            created = origin.created_for(mounted.target)
+            created = self._logs.created_for(origin, mounted.target)
             identity = identity_in(os.path.dirname(mounted.target)) if created else None
             unmount(mounted.target, source=mounted.source, created=created, identity=identity)
         done.unmounted.append(mounted.target)
-        done.spooled = done.spooled or act.spooled
+        _note_trouble(done, act)
 
     def _detach(self, item: Attached, done: TakenDown, pin: int | None) -> None:
         attachment = item.attachment
@@ -181,11 +204,18 @@ class Takedown:
             result = detach(attachment, own=pin)
             _judge(done, result)
             act.data.update(_outcome(result, done))
-        done.spooled = done.spooled or act.spooled
+        _note_trouble(done, act)
         for kind, details in (("evidence.changed", done.changed), ("evidence.touched", done.touched)):
             if details and (done.compared or kind == "evidence.changed"):
-                self._recorder.event(origin, kind, {**data, "details": list(details)}, exhibit=item.exhibit)
+                facts = {**data, "details": list(details)}
+                missed = self._recorder.event(origin, kind, facts, exhibit=item.exhibit)
+                done.spooled = done.spooled or missed
         done.records = (origin.log or "", self._recorder.lines(origin))
+
+
+def _note_trouble(done: TakenDown, act: TakingDown) -> None:
+    done.spooled = done.spooled or act.spooled
+    done.unrecorded = done.unrecorded or act.unrecorded
 
 
 def _judge(done: TakenDown, result: Detached) -> None:

@@ -56,10 +56,9 @@ class Origin:
             return "somebody whose log this host does not know"
         return f"{self.actor_name} <{self.actor_id}>"
 
-    def created_for(self, target: str) -> tuple[str, ...]:
-        """The directories that imgkit made for a mount point."""
-        made = (item["created"] for item in self.mounts if path_of(item, key="target") == target)
-        return tuple(path_of(item) for items in made if isinstance(items, list) for item in items)
+    def was_at(self, path: str) -> bool:
+        """Whether a file of the image lay at that path when it was attached."""
+        return os.path.abspath(path) in (path_of(item) for item in self.files)
 
 
 class KnownLogs:
@@ -68,6 +67,8 @@ class KnownLogs:
     def __init__(self, state: StateFolder) -> None:
         self._state = state
         self._origins: dict[tuple[str, int], Origin] = {}
+        self._created: dict[tuple[str, str], list[str]] = {}
+        self._runs: dict[tuple[str, int], list[str]] = {}
         self._read: set[str] = set()
 
     def attached_now(self) -> Iterator[Attached]:
@@ -100,6 +101,15 @@ class KnownLogs:
             self._read.add(attachment.log)
             self._read_log(attachment.log)
         return self._origins.get((attachment.log, attachment.seq), Origin(attachment.log, attachment.seq))
+
+    def created_for(self, origin: Origin, target: str) -> tuple[str, ...]:
+        """The directories that the run which mounted it made for a mount point, outermost first.
+
+        Of several mounts below one DIR the first made DIR; whichever comes down last shall remove it.
+        """
+        runs = self._runs.get((origin.log or "", origin.line or 0), ())
+        made = {path for run in runs for path in self._created[(origin.log or "", run)]}
+        return tuple(sorted(path for path in made if f"{target}/".startswith(f"{path}/")))
 
     def path_of_log(self, log: str) -> str | None:
         """Where a log was last seen on this host, or None."""
@@ -152,6 +162,11 @@ class KnownLogs:
         if key in self._origins and record["result"] == "ok":
             origin = self._origins[key]
             self._origins[key] = replace(origin, mounts=(*origin.mounts, record["data"]))
+            created = record["data"].get("created")
+            if isinstance(created, list):
+                of_run = self._created.setdefault((record["log"], record["session"]), [])
+                of_run += [path_of(item) for item in created]
+                self._runs.setdefault(key, []).append(record["session"])
 
 
 def _image_of(attachment: Attachment, origin: Origin) -> Record:

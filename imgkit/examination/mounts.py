@@ -9,9 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from imgkit.attachment import signals_held
 from imgkit.custody.record import path_fields
-from imgkit.errors import ImgkitError, NotMountable, OutcomeSpooled
+from imgkit.errors import CustodyError, ImgkitError, NotMountable, OutcomeSpooled
 from imgkit.examination.attached import Attached, counters
-from imgkit.examination.attaching import Target, bind, check_attachable, open_acts, record_made, targets_of
+from imgkit.examination.attaching import (
+    Target,
+    bind,
+    check_attachable,
+    open_acts,
+    record_made,
+    take_down_again,
+    targets_of,
+)
 from imgkit.examination.cases import identity_in
 from imgkit.examination.evidence import image_document
 from imgkit.examination.inspecting import filesystem_document
@@ -74,7 +82,7 @@ def mounted_image(
     Raises:
         NotPermitted, AttachError: Nothing can be mounted by us, or from this image.
         PartitionError: A partition that was asked for does not exist.
-        OutcomeSpooled: The log refused an outcome: that mount was taken down again.
+        CustodyError: The log refused an intent or an outcome: everything was taken down again.
     """
     check_attachable(evidence)
     planned, skipped = _plan(examination, evidence, partitions, directory)
@@ -85,7 +93,7 @@ def mounted_image(
             try:
                 with signals_held():
                     mounted.append(_mount_one(examination, evidence, item))
-            except OutcomeSpooled:
+            except CustodyError:
                 raise
             except ImgkitError as error:
                 skipped.append(Skipped(item.target.partition, error.message, error.hint, empty=False))
@@ -110,7 +118,18 @@ class _Undo:
             names = tuple(item.attachment.device for item in self._mounted)
             presence, notify = self._examination.presence, self._examination.notify
             why = f"{type(error).__name__} before the result was shown"
-            Takedown(presence, reason=why, notify=notify).unmount(Selection(names))
+            takedown = Takedown(presence, reason=why, notify=notify)
+            try:
+                done = takedown.unmount(Selection(names))
+            except ImgkitError as failure:
+                notify(f"{', '.join(names)}: {failure.message}")
+                return
+            for item in done:
+                device = item.attached.attachment.device
+                told = (
+                    f"is still there: {item.error.message}" if item.error else f"was taken down again: {why}"
+                )
+                notify(f"{device} {told}")
 
 
 def _plan(
@@ -181,9 +200,7 @@ def _mount_one(examination: Examination, evidence: Evidence, item: Planned) -> A
         try:
             mounted = _mount_device(examination, evidence, item, device, act.intent.seq)
         except ImgkitError as error:
-            data = {"device": device.device, "attached_line": act.intent.seq, "why": error.message}
-            with examination.taking_down("evidence.detached", data, exhibit=evidence.exhibit):
-                device.close()
+            take_down_again(examination, evidence, [act], [device], why=error.message)
             raise
         device.hand_over()
     return Attached(
@@ -233,8 +250,13 @@ def _mount_device(
     try:
         act.write()
     except OutcomeSpooled as error:
-        unmount(mounted.target, source=mounted.source, created=mounted.created)
-        data = {**path_fields(mounted.target, key="target"), "source": device.device, "why": error.message}
+        data = {
+            "source": device.device,
+            "attached_line": line,
+            "why": error.message,
+            **path_fields(mounted.target, key="target"),
+        }
         with examination.taking_down("evidence.unmounted", data, exhibit=evidence.exhibit):
-            raise
+            unmount(mounted.target, source=mounted.source, created=mounted.created)
+        raise
     return mounted

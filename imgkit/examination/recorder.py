@@ -39,10 +39,14 @@ class Recorder:
             return TakingDown(session, log, kind, data, **options)
         return TakingDown(session, SpooledLog(origin.log, session), kind, data, why=log.message, **options)
 
-    def event(self, origin: Origin, kind: str, data: Record, *, exhibit: str | None) -> None:
-        """An event in the log of the attach; the spool takes it where the log does not."""
+    def event(self, origin: Origin, kind: str, data: Record, *, exhibit: str | None) -> str | None:
+        """An event in the log of the attach; the spool takes it where the log does not, and the answer is why.
+
+        Raises:
+            CustodyError: The spool does not take it either.
+        """
         if origin.log is None:
-            return
+            return None
         log = self._writable(origin)
         if isinstance(log, CustodyLog):
             try:
@@ -51,6 +55,8 @@ class Recorder:
                 log = error
         if isinstance(log, CustodyError):
             SpooledLog(origin.log, self._session).event(kind, data, exhibit=exhibit, reason=self._reason)
+            return log.message
+        return None
 
     def lines(self, origin: Origin) -> list[int]:
         """Lines that were written to the log of an origin."""

@@ -24,6 +24,7 @@ class TakingDown:
     Attributes:
         data: Becomes the outcome's data.
         spooled: Why records are only in the spool, or None where the log has them.
+        unrecorded: Why not even the spool has them, or None: to be written down by hand.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class TakingDown:
         """Prepare; `log` is None where the device was attached without one: nothing is recorded then."""
         self.data: Record = dict(data)
         self.spooled = why
+        self.unrecorded: str | None = None
         self._session = session
         self._log = log
         self._kind = kind
@@ -53,11 +55,19 @@ class TakingDown:
         try:
             self._act = self._begin(self._log)
         except CustodyError as error:
-            if isinstance(self._log, SpooledLog):
-                raise
-            self.spooled = error.message
-            self._act = self._begin(SpooledLog(self._log.uuid, self._session, path=self._log.path))
+            self._begin_in_spool(self._log, error)
         return self
+
+    def _begin_in_spool(self, log: CustodyLog | SpooledLog, refused: CustodyError) -> None:
+        """A disk that is full everywhere keeps nobody from taking evidence down."""
+        self.spooled = self.spooled or refused.message
+        if isinstance(log, SpooledLog):
+            self.unrecorded = refused.message
+            return
+        try:
+            self._act = self._begin(SpooledLog(log.uuid, self._session, path=log.path))
+        except CustodyError as error:
+            self.unrecorded = error.message
 
     def _begin(self, log: CustodyLog | SpooledLog) -> Act:
         act = Act(log, self._kind, self.data, **self._options)
@@ -76,3 +86,5 @@ class TakingDown:
             self._act.write()
         except OutcomeSpooled as spooled:
             self.spooled = spooled.message
+        except CustodyError as nowhere:
+            self.unrecorded = nowhere.message
