@@ -170,10 +170,10 @@ def _copy_findings(used: Header, primary: Header | None, backup: Header | None) 
             yield from _checks(name, copy)
     if primary is None:
         yield _finding(
-            "gpt.primary-missing", "error", "there is no primary header at LBA 1: the backup is used"
+            "gpt.primary-missing", "error", "there is no usable primary header at LBA 1: the backup is used"
         )
     elif backup is None:
-        yield _finding("gpt.backup-missing", "warning", f"{_where(primary)} there is no backup header")
+        yield _finding("gpt.backup-missing", "warning", f"{_where(primary)} there is no usable backup header")
     elif used is backup:
         yield _finding("gpt.backup-used", "error", "the primary copy fails its checks: the backup is used")
     if primary is not None and backup is not None:
@@ -299,10 +299,8 @@ def _partition(used: Header, slot: int, row: bytes, findings: list[Finding]) -> 
 
 def _name(number: int, raw: bytes, findings: list[Finding]) -> str:
     """The name as written, up to the first NUL; what no text can hold, or what hides behind the NUL, is a finding."""
-    units = [raw[at : at + 2] for at in range(0, len(raw), 2)]
-    end = units.index(b"\0\0") if b"\0\0" in units else len(units)
-    name = b"".join(units[:end]).decode("utf-16-le", "replace")
-    hidden = any(unit != b"\0\0" for unit in units[end:])
+    name, _, behind = raw.decode("utf-16-le", "replace").partition("\0")
+    hidden = behind.strip("\0")
     if hidden or "\ufffd" in name:
         why = "has bytes after its end" if hidden else "is no valid UTF-16"
         text = f"the name of partition {number} {why}: {raw.rstrip(bytes(1)).hex()}"
@@ -312,6 +310,8 @@ def _name(number: int, raw: bytes, findings: list[Finding]) -> str:
 
 def _attributes(kind: str, bits: int) -> Iterator[str]:
     """Names of the bits that are set; `bit-N` where neither the specification nor the type names it."""
+    if not bits:
+        return
     named = ATTRIBUTES | TYPE_ATTRIBUTES.get(kind, {})
     for bit in range(64):
         if bits >> bit & 1:

@@ -34,17 +34,20 @@ class Media:
 
     def read(self, offset: int, length: int) -> bytes:
         """The bytes there, fewer past the end, none where the media cannot be read (a finding says so)."""
+        data = self._bytes(offset, length)
+        if self.image.backing_fileno() is None:
+            self.pieces[offset] = max(data, self.pieces.get(offset, b""), key=len)
+        return data
+
+    def _bytes(self, offset: int, length: int) -> bytes:
         if length <= 0 or not 0 <= offset < self.image.size:
             return b""
         try:
-            data = self.image.read_at(offset, length)
+            return self.image.read_at(offset, length)
         except MediaReadError as error:
             text = f"{length} bytes at {offset} cannot be read: {error}"
             self.findings.append(Finding("media.unreadable", "error", text))
             return b""
-        if self.image.backing_fileno() is None:
-            self.pieces[offset] = max(data, self.pieces.get(offset, b""), key=len)
-        return data
 
     def is_volume(self, offset: int, length: int) -> bool:
         """Whether libblkid finds a file system there, as far as the media goes."""
@@ -60,7 +63,7 @@ class Media:
             found = blkid.probe_superblock(fd, offset, length)
         else:
             found = blkid.probe_superblock_through(
-                lambda at, count: self.read(offset + at, min(count, length - at)), length
+                lambda at, count: self._bytes(offset + at, min(count, length - at)), length
             )
         return found.type if found else None
 

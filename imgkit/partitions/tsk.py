@@ -79,6 +79,7 @@ def _type(scheme: str, words: str) -> tuple[str, str]:
     if scheme == "apple":
         return words, ""
     head, _, tail = words.rpartition(" (")
+    head = "" if head == "Unknown Type" else head
     return (_short(tail.rstrip(")")), head) if tail.startswith("0x") else (words, "")
 
 
