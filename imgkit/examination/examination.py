@@ -34,11 +34,20 @@ Record = dict[str, Any]
 
 
 class Evidence:
-    """An opened image and the exhibit it is in this case."""
+    """An opened image and the exhibit it is in this case.
 
-    def __init__(self, image: Image, exhibit: str, *, sector_size: int | None = None) -> None:
+    Attributes:
+        image: The open image.
+        exhibit: EX1 ...
+        name: The path as it was stated, which checksum lines repeat.
+    """
+
+    def __init__(
+        self, image: Image, exhibit: str, *, sector_size: int | None = None, name: str | None = None
+    ) -> None:
         self.image = image
         self.exhibit = exhibit
+        self.name = name or image.path
         self._sector_size = sector_size
         self._table: PartitionTable | None = None
 
@@ -259,7 +268,7 @@ class Examination:
         with open_evidence(path, self.presence.user, sector_size=sector_size) as image:
             for text in notices_of(image):
                 self._notify(text)
-            yield Evidence(image, self.exhibit_of(image).name, sector_size=sector_size)
+            yield Evidence(image, self.exhibit_of(image).name, sector_size=sector_size, name=path)
 
     def exhibit_of(self, image: Image, data: Record | None = None) -> Exhibit:
         """Return the exhibit an image is in this case; add it where the case has not seen it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal
@@ -98,27 +99,28 @@ def parts_of(evidence: Evidence, *, partitions: Sequence[int], container: bool) 
     if not partitions:
         return [Part("media", Extent(0, image.size), media_name(evidence))]
     chosen = evidence.partitions(partitions)
-    return [Part(f"partition:{item.number}", item.extent, f"{image.path}:p{item.number}") for item in chosen]
+    name = evidence.name
+    return [Part(f"partition:{item.number}", item.extent, f"{name}:p{item.number}") for item in chosen]
 
 
 def media_name(evidence: Evidence) -> str:
     """The file where the media is the file itself, else `media:FILE`, so that nobody checks it against the container."""
     image = evidence.image
-    return (
-        image.path
-        if len(image.segments) == 1 and image.backing_fileno() is not None
-        else f"media:{image.path}"
-    )
+    if len(image.segments) == 1 and image.backing_fileno() is not None:
+        return "./-" if evidence.name == "-" else evidence.name  # `-` alone is standard input to every tool
+    return f"media:{evidence.name}"
 
 
 def _segments(evidence: Evidence) -> list[Part]:
     """Each file as it lies. Of raw images, split or not, a file is an extent of the media."""
     image = evidence.image
     if len(image.segments) == 1:
-        return [Part("container", Extent(0, image.size), image.segments[0].path)]
+        return [Part("container", Extent(0, image.size), media_name(evidence))]
+    folder = os.path.dirname(evidence.name)
     parts, at = [], 0
     for number, segment in enumerate(image.segments):
-        parts.append(Part(f"segment:{number}", Extent(at, segment.size), segment.path))
+        name = os.path.join(folder, os.path.basename(segment.path))
+        parts.append(Part(f"segment:{number}", Extent(at, segment.size), name))
         at += segment.size
     return parts
 

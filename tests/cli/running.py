@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
 import sys
+import termios
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -103,6 +105,23 @@ class Imgkit:
                 raise
         out, err = out or b"", err or b""
         return Done(process.returncode, os.fsdecode(out), os.fsdecode(err))
+
+    def on_terminal(self, *words: str | bytes | os.PathLike[str], **variables: str | None) -> str:
+        """What a run writes to a terminal of 80 columns, as it comes out of it."""
+        leader, follower = os.openpty()
+        termios.tcsetwinsize(follower, (24, 80))
+        env = {"TERM": "xterm-256color", "COLUMNS": None, **variables}
+        with self.popen(*words, env=env, stdin=follower, stdout=follower, stderr=follower) as process:
+            os.close(follower)
+            pieces = []
+            try:
+                while piece := os.read(leader, 65536):
+                    pieces.append(piece)
+            except OSError as error:
+                assert error.errno == errno.EIO  # noqa: PT017  (how Linux says that the other side is closed)
+            process.wait(timeout=60)
+        os.close(leader)
+        return os.fsdecode(b"".join(pieces).replace(b"\r\n", b"\n"))
 
     # -- the world ---------------------------------------------------------------------------------
 
