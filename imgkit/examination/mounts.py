@@ -23,6 +23,7 @@ from imgkit.examination.attaching import (
 from imgkit.examination.cases import identity_in
 from imgkit.examination.evidence import image_document
 from imgkit.examination.inspecting import filesystem_document
+from imgkit.examination.places import leave_unused, take_folder
 from imgkit.filesystems.signatures import identify
 from imgkit.image import Extent
 from imgkit.mounting import check_mountable, mount, unmount
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
     from imgkit.mounting import Mount
 
 Record = dict[str, Any]
-
-MOUNT_ROOT = "/run/imgkit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +84,14 @@ def mounted_image(
         CustodyError: The log refused an intent or an outcome: everything was taken down again.
     """
     check_attachable(evidence)
-    planned, skipped = _plan(examination, evidence, partitions, directory)
+    found, skipped = _found(evidence, partitions)
     mounted: list[Attached] = []
     with ExitStack() as undo:
+        alone = len(set(partitions)) == 1 or not (partitions or evidence.table.partitions)
+        if directory is not None:
+            planned = _planned(found, os.path.abspath(directory), alone=alone)
+        else:
+            planned = undo.enter_context(_planned_below_run(examination, evidence, found))
         undo.push(_Undo(examination, mounted).__exit__)
         for item in planned:
             try:
@@ -132,28 +136,53 @@ class _Undo:
                 notify(f"{device} {told}")
 
 
-def _plan(
-    examination: Examination, evidence: Evidence, numbers: Sequence[int], directory: str | None
-) -> tuple[list[Planned], list[Skipped]]:
+def _found(
+    evidence: Evidence, numbers: Sequence[int]
+) -> tuple[list[tuple[Target, Filesystem]], list[Skipped]]:
+    """What holds a file system that is known to be mountable, and why the rest is left out."""
     targets, skipped = _targets(evidence, numbers)
-    alone = len(targets) + len(skipped) == 1 and (bool(numbers) or targets[:1] == [Target(None)])
-    base = os.path.abspath(directory) if directory else _default_folder(examination, evidence)
-    planned = []
+    found = []
     for target in targets:
-        found = identify(evidence.image, target.extent or Extent(0, evidence.image.size))
-        if found is None:
+        filesystem = identify(evidence.image, target.extent or Extent(0, evidence.image.size))
+        if filesystem is None:
             skipped.append(Skipped(target.partition, "no file system was recognised", None, empty=True))
             continue
         try:
-            check_mountable(found.type, device="/dev/loopN")
+            check_mountable(filesystem.type, device="/dev/loopN")
         except NotMountable as error:
-            skipped.append(
-                Skipped(target.partition, error.message, _next_command(evidence, target, error), empty=True)
-            )
-            continue
-        where = base if alone and directory else os.path.join(base, f"p{target.partition or 0}")
-        planned.append(Planned(target, found, where))
-    return planned, skipped
+            hint = _next_command(evidence, target, error)
+            skipped.append(Skipped(target.partition, error.message, hint, empty=True))
+        else:
+            found.append((target, filesystem))
+    return found, skipped
+
+
+def _planned(found: Sequence[tuple[Target, Filesystem]], base: str, *, alone: bool) -> list[Planned]:
+    """DIR itself for one partition, or media without a table; else DIR/pN."""
+    return [
+        Planned(target, filesystem, base if alone else os.path.join(base, _part(target)))
+        for target, filesystem in found
+    ]
+
+
+@contextmanager
+def _planned_below_run(
+    examination: Examination, evidence: Evidence, found: Sequence[tuple[Target, Filesystem]]
+) -> Iterator[list[Planned]]:
+    """Directories below /run/imgkit; those that nothing was mounted on are taken away at the end."""
+    if not found:
+        yield []
+        return
+    parts = [_part(target) for target, _ in found]
+    base = take_folder(_name(examination, evidence), parts, evidence.image, examination.log.uuid)
+    try:
+        yield _planned(found, base, alone=False)
+    finally:
+        leave_unused(base, parts)
+
+
+def _part(target: Target) -> str:
+    return f"p{target.partition or 0}"
 
 
 def _targets(evidence: Evidence, numbers: Sequence[int]) -> tuple[list[Target], list[Skipped]]:
@@ -179,16 +208,11 @@ def _next_command(evidence: Evidence, target: Target, error: NotMountable) -> st
     return f"imgkit attach {evidence.image.path}{part}, then: {error.hint}"
 
 
-def _default_folder(examination: Examination, evidence: Evidence) -> str:
-    """/run/imgkit/EX1 in a case, the image's stem in one's own log; another number where it is taken."""
-    stem = os.path.splitext(os.path.basename(evidence.image.path))[0]
-    name = evidence.exhibit if examination.case.why != "own" else stem
-    path = os.path.join(MOUNT_ROOT, name.replace("/", "_") or "image")
-    number = 1
-    while os.path.isdir(path) and any(os.scandir(path)):
-        number += 1
-        path = os.path.join(MOUNT_ROOT, f"{name}-{number}")
-    return path
+def _name(examination: Examination, evidence: Evidence) -> str:
+    """EX1 in a case, the image's stem in one's own log."""
+    if examination.case.why != "own":
+        return evidence.exhibit
+    return os.path.splitext(os.path.basename(evidence.image.path))[0]
 
 
 def _mount_one(examination: Examination, evidence: Evidence, item: Planned) -> Attached:
