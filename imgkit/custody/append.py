@@ -182,9 +182,7 @@ class Appender:
             enclosures.discard(aside)
             raise
         with self._told("sync"):
-            os.fsync(
-                fd
-            )  # an error is final: what is on the disk then is not known, and a second try would say ok
+            os.fsync(fd)  # an error is final: a second try would say ok to what never reached the disk
         if own and "env" in record:
             self.session.introduced(self.log)
         self._publish(line, aside)
@@ -217,9 +215,12 @@ class Appender:
         if self._looked:
             return
         self._looked = True
-        with self._told("look at the enclosures beside"):
-            left = enclosures.left_aside(os.path.dirname(self.path))
-            enclosures.publish([one for one in left if holds_since(fd, 0, one.name.encode())])
+        try:
+            with self._told("look at the enclosures beside"):
+                left = enclosures.left_aside(os.path.dirname(self.path))
+                enclosures.publish([one for one in left if holds_since(fd, 0, one.name.encode())])
+        except CustodyError as error:
+            self.notices.append(error.message)  # no reason to lose an outcome
 
     def _reserve(self, fd: int, tail: Tail, *, must: bool) -> None:
         """Keep room past the end, so that an outcome finds it; without any, an intent is refused."""

@@ -173,6 +173,61 @@ def test_one_fsync_of_the_log_a_record(office: Office, tracer: Trace) -> None:
     ] * 3
 
 
+def test_an_enclosure_is_durable_before_its_record_and_named_after(office: Office, tracer: Trace) -> None:
+    log = office.create()
+
+    def act() -> int:
+        log.event("custody.stored", {"entries": [1] * 101})
+        return 0
+
+    run = tracer(act)
+    assert run.code == 0
+    steps = [
+        (line.split(None, 1)[1].partition("(")[0], "custody.jsonl" in line)
+        for line in run.calls
+        if "/enclosures" in line or "custody.jsonl>" in line
+    ]
+    ours = [step for step in steps if step[0] in ("write", "fsync", "renameat2")]
+    assert ours == [
+        ("write", False), ("fsync", False), ("write", True), ("fsync", True), ("renameat2", False), ("fsync", False),
+    ]  # fmt: skip
+
+
+def test_a_spooled_outcome_is_durable_with_its_name(office: Office, tracer: Trace) -> None:
+    log = office.create()
+    intent = log.intent("evidence.hashed", {})
+    office.log_file.unlink()
+
+    def act() -> int:
+        with pytest.raises(OutcomeSpooled):
+            log.outcome(intent, "ok", {"digests": {}})
+        return 0
+
+    run = tracer(act)
+    assert run.code == 0
+    steps = [line.split(None, 1)[1].partition("(")[0] for line in run.calls if f"/spool/{log.uuid}" in line]
+    assert [step for step in steps if step in ("write", "fsync", "rename")] == [
+        "write",
+        "fsync",
+        "rename",
+        "fsync",
+    ]
+
+
+def test_an_append_reads_the_last_line_of_however_many(memory_office: Office, tracer: Trace) -> None:
+    log = memory_office.create()
+    for _ in range(500):
+        log.event("note.added", NOTE)
+
+    def act() -> int:
+        log.event("note.added", NOTE)
+        return 0
+
+    run = tracer(act)
+    read = [int(line.rpartition("= ")[2]) for line in run.named("pread64", "custody.jsonl")]
+    assert read == [len(memory_office.lines()[500])]
+
+
 def test_the_order_of_an_append(office: Office, tracer: Trace) -> None:
     office.create()
 
@@ -207,6 +262,10 @@ def test_creation_leaves_no_empty_log(
     run = tracer(creation(office_at(tmp_path / "whole")))
     assert run.code == 0
     assert len(run.named("fsync", "/.custody.")) == 1
+    named = next(
+        index for index, line in enumerate(run.calls) if "renameat2" in line and "custody.jsonl" in line
+    )
+    assert any("fsync(" in line and "/case>" in line for line in run.calls[named:]), "the name is not durable"
     counts = Counter(line.split(None, 1)[1].partition("(")[0] for line in run.calls)
     for call in ("write", "fsync", "renameat2", "mkdir"):
         for number in range(1, counts[call] + 1):
