@@ -51,6 +51,8 @@ def _run() -> int:
     if words == ["--version"]:  # asked by every script: not worth loading a command line for
         say(f"imgkit {__version__}")
         return 0
+    if not sys.stdout.isatty():  # whatever FORCE_COLOR and GITHUB_ACTIONS say: a pipe gets plain lines
+        os.environ["_TYPER_FORCE_DISABLE_TERMINAL"] = "1"
     import click
     from typer.main import get_command
 
