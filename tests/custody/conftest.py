@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import itertools
 import json
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -21,7 +23,7 @@ from imgkit.custody.state import StateFolder
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-NOTE = {"sha256": "0" * 64}
+PR_SET_PTRACER = 0x59616D61  # linux/prctl.h
 
 
 class Office:
@@ -133,6 +135,8 @@ def office_at() -> Iterator[Callable[..., Office]]:
 @pytest.fixture
 def tracer() -> Callable[..., Traced]:
     """`traced`: a fixture, for test modules import no other."""
+    if shutil.which("strace") is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("needs strace")
     return traced
 
 
@@ -184,6 +188,9 @@ def _child(act: Callable[[], int], go_read: int, go_write: int) -> None:
     code = 99
     try:
         os.close(go_write)
+        ctypes.CDLL(None).prctl(
+            PR_SET_PTRACER, ctypes.c_long(-1), 0, 0, 0
+        )  # Yama lets only parents trace else
         os.read(go_read, 1)
         os.close(go_read)
         code = act()

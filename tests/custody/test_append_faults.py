@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import resource
-import shutil
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     from tests.custody.conftest import Office, Traced
 
     Trace = Callable[..., Traced]
-
-pytestmark = pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
 
 NOTE = {"sha256": "0" * 64}
 PATHS = ("custody.jsonl", "/heads/", "/sessions/", "/spool/")
