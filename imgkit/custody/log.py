@@ -183,6 +183,25 @@ class CustodyLog:
         fields = event_fields(kind, data, exhibit=exhibit, reason=reason, authority=authority, place=place)
         return self._append(fields)[0]
 
+    def event_unless(
+        self,
+        unless: Unless,
+        kind: str,
+        data: Mapping[str, Any],
+        *,
+        exhibit: str | None = None,
+        reason: str | None = None,
+    ) -> int | None:
+        """Record a fact that other runs may see at the same moment; return the line, None where one was quicker.
+
+        Raises:
+            CustodyError: It is not in the log.
+        """
+        written = self._appender.append(
+            event_fields(kind, data, exhibit=exhibit, reason=reason), unless=unless
+        )
+        return written.seq if written is not None else None
+
     def accept_rollback(self, reason: str) -> int:
         """Record that one goes on with a log that is not what this host remembers; return the line.
 
@@ -226,6 +245,14 @@ class CustodyLog:
             CustodyError: The log cannot be read; code BAD_LINE: a line is JSON, but not as imgkit writes it.
         """
         return read_records(self.path, identity=self._identity)
+
+    def length(self) -> int:
+        """Return the bytes of the whole lines there are now: where an `Unless` begins to look.
+
+        Raises:
+            CustodyError: The log cannot be read.
+        """
+        return sum(len(line) for _offset, line in self._lines())
 
     def open_intents(self) -> list[dict[str, Any]]:
         """Return the intents that have neither an outcome nor an op.reconciled, in order.

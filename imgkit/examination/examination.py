@@ -6,6 +6,7 @@ import os
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
+from imgkit.custody.append import Unless
 from imgkit.custody.log import CustodyLog
 from imgkit.errors import CustodyError, PartitionError
 from imgkit.examination.acts import Act
@@ -254,6 +255,13 @@ class Examination:
         line = self.log.event(kind, data, exhibit=exhibit, reason=self._reason)
         self._written(line)
         return line
+
+    def event_once(self, kind: str, data: Record, *, since: int, exhibit: str | None = None) -> None:
+        """Append what happened to an attachment unless another run told something of it at or after byte `since`."""
+        needle = f'"attached_line":{data["attached_line"]},'.encode()
+        line = self.log.event_unless(Unless(since, needle), kind, data, exhibit=exhibit, reason=self._reason)
+        if line is not None:
+            self._written(line)
 
     # -- evidence --------------------------------------------------------------------------------
 

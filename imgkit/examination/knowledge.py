@@ -84,7 +84,7 @@ class KnownLogs:
             mounted = mounts.get(attachment.device)
             filesystem = next((item.get("filesystem") for item in origin.mounts), None)
             yield Attached(
-                attachment,
+                _compared(attachment, origin),
                 _image_of(attachment, origin),
                 origin.exhibit,
                 origin.partition,
@@ -167,6 +167,22 @@ class KnownLogs:
                 of_run = self._created.setdefault((record["log"], record["session"]), [])
                 of_run += [path_of(item) for item in created]
                 self._runs.setdefault(key, []).append(record["session"])
+
+
+def _compared(attachment: Attachment, origin: Origin) -> Attachment:
+    """Say so where the kernel now shows something else than was recorded (LOOP_CHANGE_FD swaps the file below)."""
+    if origin.data is None:
+        return attachment
+    then, backing, proof = origin.data, origin.data["backing"], attachment.proof
+    pairs = [
+        ("inode", (backing["dev"], backing["ino"]), (str(proof.device), str(proof.inode))),
+        ("diskseq", then["diskseq"], proof.diskseq or 0),
+        ("offset", then["offset"], proof.offset),
+    ]
+    notices = tuple(
+        f"NOT WHAT WAS ATTACHED: {name} was {was} and is {now}" for name, was, now in pairs if was != now
+    )
+    return replace(attachment, notices=(*attachment.notices, *notices)) if notices else attachment
 
 
 def _image_of(attachment: Attachment, origin: Origin) -> Record:

@@ -23,7 +23,7 @@ class Exhibit:
         name: EX1, EX2 ...
         line: Line of the intent that added it.
         paths: Every path (as recorded) it was seen at.
-        inodes: Every (device, inode) it was seen as, as strings.
+        inodes: Every (device, inode, mtime) it was seen as, as strings: file systems hand inode numbers out again.
         stated: Digests that somebody stated when it was added, with their line.
         own: Digests we computed, in order: (of, digest, line).
         checked: (line, verdict) of the last verify, or None.
@@ -35,7 +35,7 @@ class Exhibit:
     name: str
     line: int
     paths: set[str] = field(default_factory=set)
-    inodes: set[tuple[str, str]] = field(default_factory=set)
+    inodes: set[tuple[str, str, str]] = field(default_factory=set)
     stated: list[tuple[str, Digest, int]] = field(default_factory=list)
     own: list[tuple[str, Digest, int]] = field(default_factory=list)
     checked: tuple[int, str] | None = None
@@ -133,11 +133,27 @@ class Ledger:
         if kind == "evidence.gone":
             self.attachments.pop(record["data"].get("attached_line", -1), None)
         elif kind == "op.reconciled":
-            self._intents.pop(record["data"].get("op", ""), None)
+            self._reconciled(record, self._intents.pop(record["data"].get("op", ""), None))
         elif kind == "case.sealed":
             self.sealed = True
         elif kind == "case.reopened":
             self.sealed = False
+
+    def _reconciled(self, record: Record, intent: Record | None) -> None:
+        """A killed attach whose device was seen to be there is an attachment, too: its end is to be told."""
+        devices = record["data"].get("seen", {}).get("devices")
+        if intent is None or intent["type"] != "evidence.attached" or not isinstance(devices, list):
+            return
+        if devices:
+            data = {"device": devices[0], "diskseq": 0}  # 0: known by its label alone
+            self.attachments[intent["seq"]] = AttachmentRecord(
+                intent["op"],
+                intent["seq"],
+                intent.get("exhibit"),
+                intent["actor"],
+                data,
+                record["time"]["boot_id"],
+            )
 
     def known(self) -> list[Exhibit]:
         """Exhibits that were added, in the order of their lines."""
@@ -163,10 +179,10 @@ class Ledger:
                 raise UsageError(f"this case has no exhibit {stated}", hint=f"it has {names}")
             return exhibit
         first = files[0]
-        inode = (first.get("dev", ""), first.get("ino", ""))
+        inode = _inode(first)
         found = [item for item in self.known() if _path_key(first) in item.paths or inode in item.inodes]
         if len(found) > 1:
-            # The path says more than an inode number, which a file system hands out again.
+            # The path says more than an inode: of two names of one file each may be an exhibit.
             by_path = [item for item in found if _path_key(first) in item.paths]
             found = by_path or found
         if len(found) > 1:
@@ -201,6 +217,11 @@ def fold(records: Iterable[Record]) -> Ledger:
     return ledger
 
 
+def _inode(file: Mapping[str, Any]) -> tuple[str, str, str]:
+    """A renamed file keeps these three; a new file that got the number of a deleted one does not."""
+    return file.get("dev", ""), file.get("ino", ""), file.get("mtime", "")
+
+
 def _path_key(file: Mapping[str, Any]) -> str:
     return str(file.get("path_b64") or file["path"])
 
@@ -213,7 +234,7 @@ def _learn_files(exhibit: Exhibit, data: Record) -> None:
         return
     exhibit.paths.add(_path_key(first))
     if "ino" in first:
-        exhibit.inodes.add((first.get("dev", ""), first["ino"]))
+        exhibit.inodes.add(_inode(first))
 
 
 def _learn_digests(exhibit: Exhibit, record: Record, kind: str) -> None:

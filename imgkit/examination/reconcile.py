@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING, Any
 
+from imgkit.attachment import list_attachments
+from imgkit.custody.record import path_of
 from imgkit.errors import AttachError, HostError, NotPermitted
 from imgkit.linux import sysblock
+from imgkit.linux.mount import read_mountinfo
+from imgkit.mounting import list_mounts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from imgkit.attachment import Attachment
     from imgkit.examination import Examination
     from imgkit.examination.ledger import AttachmentRecord, Ledger
 
 Record = dict[str, Any]
+
+_LETTING_GO = 1.0  # seconds
 
 
 def look_at_world(intent: Mapping[str, Any], ledger: Ledger) -> tuple[str, Record]:
@@ -23,37 +31,62 @@ def look_at_world(intent: Mapping[str, Any], ledger: Ledger) -> tuple[str, Recor
     A killed attach or mount whose device is not bound any more left nothing: `interrupted`. Where the device is there,
     or cannot be seen from here, it is `unknown`. Everything else that a kill can stop (reading) leaves nothing either.
     """
-    kind = intent["type"]
+    kind, data = intent["type"], intent["data"]
     if kind in ("evidence.attached", "evidence.mounted"):
-        bound = _devices_of(intent["log"], intent["data"].get("attached_line", intent["seq"]))
+        bound = _settled_devices(intent["log"], data.get("attached_line", intent["seq"]))
         if bound is None:
-            return "unknown", {"devices": "not permitted to look"}
-        return ("unknown" if bound else "interrupted"), {"devices": bound}
+            return "unknown", {"devices": "not permitted to look", **_mounted_at(data)}
+        return ("unknown" if bound else "interrupted"), {"devices": bound, **_mounted_at(data)}
     if kind in ("evidence.detached", "evidence.unmounted"):
-        known = ledger.attachments.get(intent["data"].get("attached_line", -1))
-        return "unknown", {"device_bound": known is not None and not is_gone(known)}
+        known = ledger.attachments.get(data.get("attached_line", -1))
+        bound_now = known is not None and not is_gone(known, intent["log"])
+        return "unknown", {"device_bound": bound_now, **_mounted_at(data)}
     return "interrupted", {}
 
 
-def _devices_of(log: str, line: int) -> list[str] | None:
-    """Devices that carry the label of this intent now; None where they cannot be seen (no root)."""
-    from imgkit.attachment import list_attachments
+def _settled_devices(log: str, line: int) -> list[str] | None:
+    """_devices_of, once the kernel has let go of what the killed run alone held (it takes it a moment)."""
+    deadline = time.monotonic() + _LETTING_GO
+    while found := _devices_of(log, line):
+        if time.monotonic() > deadline or all(item.proof.staying for item in found):
+            break
+        if list_mounts(found):
+            break  # a mount holds it
+        time.sleep(0.01)
+    return None if found is None else [item.device for item in found]
 
+
+def _devices_of(log: str, line: int) -> list[Attachment] | None:
+    """What carries the label of this intent now; None where that cannot be seen (no root)."""
     try:
-        return [item.device for item in list_attachments() if (item.log, item.seq) == (log, line)]
+        return [item for item in list_attachments() if (item.log, item.seq) == (log, line)]
     except (NotPermitted, HostError, AttachError):
         return None
 
 
-def is_gone(known: AttachmentRecord) -> bool:
-    """Whether the attachment that a record tells of cannot exist any more: another boot, or another use of the device."""
+def _mounted_at(data: Mapping[str, Any]) -> Record:
+    """Whether the act's device is seen at its mount point now; nothing for an act that has none."""
+    if "target" not in data or "source" not in data:
+        return {}
+    target = path_of(data, key="target")
+    return {"mounted": any((m.target, m.source) == (target, data["source"]) for m in read_mountinfo())}
+
+
+def is_gone(known: AttachmentRecord, log: str) -> bool:
+    """Whether the attachment that a record tells of cannot exist any more: another boot, or another use of the device.
+
+    What cannot be seen from here (no root) is not said to be gone.
+    """
     if known.boot_id != current_boot_id():
         return True
     name = os.path.basename(str(known.data["device"]))
     diskseq = known.data["diskseq"]
     if not sysblock.loop_is_bound(int(name.removeprefix("loop"))):
         return True
-    return bool(diskseq) and sysblock.read_number(name, "diskseq") != diskseq
+    if diskseq and sysblock.read_number(name, "diskseq") == diskseq:
+        return False
+    # Bound, and not known by its number: LOOP_CHANGE_FD raises it too, and leaves the label; before 5.15 there is none.
+    return _devices_of(log, known.line) == []
 
 
 def current_boot_id() -> str:
@@ -63,19 +96,30 @@ def current_boot_id() -> str:
 
 
 def record_gone(examination: Examination) -> None:
-    """Close attachments that no longer exist: after a reboot, or taken down by something else than imgkit."""
-    leaving = {intent["data"].get("attached_line") for intent in examination.log.open_intents()}
-    for line, known in list(examination.ledger.attachments.items()):
-        if line in leaving or not is_gone(known):
-            continue
-        rebooted = known.boot_id != current_boot_id()
-        data = {
-            "attached_line": line,
-            "device": known.data["device"],
-            "diskseq": known.data["diskseq"],
-            "why": "the host was started anew"
-            if rebooted
-            else "the device is not bound to this image any more",
-        }
-        examination.event("evidence.gone", data, exhibit=known.exhibit)
-        del examination.ledger.attachments[line]
+    """Close attachments that no longer exist: after a reboot, or taken down by something else than imgkit.
+
+    Others may be taking them down by imgkit at this moment: their intent was durable before the device went, so the log
+    is read once more after the look, and whoever gets to append first has told it.
+    """
+    log = examination.log
+    gone = [line for line, known in examination.ledger.attachments.items() if is_gone(known, log.uuid)]
+    if not gone:
+        return
+    since = log.length()
+    examination.refresh()
+    leaving = {intent["data"].get("attached_line") for intent in log.open_intents()}
+    for line in gone:
+        known = examination.ledger.attachments.pop(line, None)
+        if known is not None and line not in leaving:
+            examination.event_once("evidence.gone", _gone_data(known), since=since, exhibit=known.exhibit)
+
+
+def _gone_data(known: AttachmentRecord) -> Record:
+    rebooted = known.boot_id != current_boot_id()
+    why = "the host was started anew" if rebooted else "the device is not bound to this image any more"
+    return {
+        "attached_line": known.line,
+        "device": known.data["device"],
+        "diskseq": known.data["diskseq"],
+        "why": why,
+    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import re
 import subprocess
 import time
@@ -112,10 +112,8 @@ def fill(folder: Path, *, leave: int = 0) -> Path:
     """Use up the room of a file system but for `leave` bytes; return the file that holds it."""
     ballast = folder / "ballast"
     with ballast.open("wb", buffering=0) as file:
-        try:
+        with contextlib.suppress(OSError):
             while True:
                 file.write(b"\0" * 4096)
-        except OSError:
-            size = file.tell()
-        file.truncate(max(0, size - leave))
+        file.truncate(max(0, file.tell() - leave))
     return ballast

@@ -331,7 +331,7 @@ def test_mount_reports_what_it_leaves(table: Table) -> None:
 def run_name(attachment: dict[str, Any]) -> str:
     """EX1, or EX1-N where other cases' EX1 was mounted at the same time."""
     name: str = attachment["mountpoint"].split("/")[3]
-    assert name.split("-")[0] == attachment["exhibit"]
+    assert name.split("-", maxsplit=1)[0] == attachment["exhibit"]
     return name
 
 
