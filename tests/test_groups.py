@@ -8,6 +8,8 @@ import pytest
 @pytest.mark.xdist_group("groups")
 def test_groups_hold(request: pytest.FixtureRequest) -> None:
     if getattr(request.config.option, "loadgroup", False):
-        assert request.node.nodeid.endswith("@groups")
+        assert request.node.nodeid.endswith("@groups"), (
+            f"pytest {pytest.__version__}: make test installs the right one"
+        )
     else:
         assert "@" not in request.node.nodeid

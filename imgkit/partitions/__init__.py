@@ -16,9 +16,9 @@ from imgkit.partitions.gpt import mbr_findings, read_gpt
 from imgkit.partitions.media import Media
 from imgkit.partitions.table import ExtendedContainer, Finding, Partition, PartitionTable, Reading
 from imgkit.partitions.tiling import beyond_end, bounded, gaps_between, overlaps
+from imgkit.partitions.tsk import APPLE_FREE, read_tsk
 from imgkit.partitions.tsk import READER as TSK
 from imgkit.partitions.tsk import SCHEMES as TSK_SCHEMES
-from imgkit.partitions.tsk import read_tsk
 from imgkit.partitions.tsk import version as tsk_version
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ _BLKID_SCHEMES: Final = {
     "dos": "dos", "gpt": "gpt", "mac": "apple", "bsd": "bsd", "sun": "sun", "sgi": "sgi", "atari": "atari", "minix": "minix"
 }  # fmt: skip
 _SGI_META: Final = frozenset({"0x00", "0x06"})  # volume header and whole volume: no partitions
-_APPLE_FREE: Final = frozenset({"Apple_Free", "Apple_Extra", "Apple_Void"})
 # What TSK is asked for only where this stands in the first bytes: (scheme, offset, magic).
 _HINTS: Final = (
     ("apple", 512, b"PM"), ("apple", 1024, b"PM"), ("apple", 2048, b"PM"), ("apple", 4096, b"PM"),
@@ -124,7 +123,7 @@ def _gpt_or_dos(media: Media, mbr: Mbr | None, sizes: Sequence[int], notes: list
     if gpt is not None and _stale(media, gpt, mbr, notes):
         gpt = None
     if gpt is not None:
-        return _gpt_answer(media, gpt, mbr)
+        return _gpt_answer(media, gpt, mbr, guessed=len(sizes) > 1)
     if protective is not None:
         text = "the MBR has a 0xEE slot, but there is no usable GPT, neither at LBA 1 nor at the end"
         notes.append(Finding("gpt.missing", "error", text))
@@ -143,10 +142,10 @@ def _stale(media: Media, gpt: Gpt, mbr: Mbr | None, notes: list[Finding]) -> boo
     return True
 
 
-def _gpt_answer(media: Media, gpt: Gpt, mbr: Mbr | None) -> _Answer:
+def _gpt_answer(media: Media, gpt: Gpt, mbr: Mbr | None, *, guessed: bool) -> _Answer:
     size = gpt.used.sector_size
     findings = [*gpt.findings, *mbr_findings(gpt, mbr.slots if mbr else (), media.image.size)]
-    if size != 512 and media.image.sector_size is None:
+    if size != 512 and guessed and media.image.sector_size is None:
         text = f"the header stands at {gpt.used.offset}: LBAs of {size} bytes"
         findings.append(Finding("sector-size.guessed", "info", text))
     return _Answer("gpt", size, gpt.partitions, (), tuple(findings), gpt.used.disk_guid)
@@ -342,7 +341,7 @@ def _as_reading(seen: blkid.BlkidTable | None) -> Reading:
     if scheme == "sgi":
         rows = [row for row in rows if row.type not in _SGI_META]
     if scheme == "apple":
-        rows = [row for row in rows if row.type not in _APPLE_FREE]
+        rows = [row for row in rows if row.type not in APPLE_FREE]
     partitions = tuple(
         Partition(
             row.number, row.number - 1, Extent(row.offset, row.length), row.type, "", row.name, row.uuid

@@ -69,7 +69,7 @@ class PartitionTable:
     """How the media is divided.
 
     Attributes:
-        scheme: dos, gpt, apple, bsd, sun, sgi, atari, minix or none.
+        scheme: dos, gpt, apple, bsd, sun, sgi, atari, minix, amiga or none.
         sector_size: Bytes of one LBA of the table (512 where there is no table and nothing states another).
         id: Disk signature (`0x12345678`) or disk GUID, or None.
         partitions: Ascending by number.

@@ -23,6 +23,7 @@ SCHEMES: Final = {"dos": 0x01, "bsd": 0x02, "sun": 0x04, "apple": 0x08, "gpt": 0
 _DETECT: Final = 0x00
 _WORDS: Final = {number: word for word, number in SCHEMES.items()}
 _LIMIT_BYTES: Final = 1 << 63
+APPLE_FREE: Final = frozenset({"Apple_Free", "Apple_Extra", "Apple_Void"})
 _LIMIT_ROWS: Final = 65536
 
 
@@ -71,6 +72,8 @@ def _partition(scheme: str, row: Any, block: int) -> Partition | None:
     slot = max(int(row.slot_num), 0)
     name = words if scheme == "gpt" else ""
     kind, type_name = _type(scheme, words)
+    if kind in APPLE_FREE:
+        return None  # free space, whatever its status says
     return Partition(slot + 1, slot, Extent(start, length), kind, type_name, name)
 
 

@@ -285,6 +285,7 @@ def test_an_empty_table_is_a_table() -> None:
 
 def test_the_examiner_decides_the_lba_size() -> None:
     image = simple_gpt(lba=4096).image()
+    assert codes(read(image, 4096)) - ALONE == set()
     assert read(image, 4096).scheme == "gpt"
     assert read(image, 512).scheme == "none"
     assert "gpt.missing" in codes(read(image, 512))
