@@ -107,7 +107,10 @@ def with_sudo(error: ImgkitError) -> str | None:
     import shlex
 
     words = [os.path.abspath(word) if os.path.lexists(word) else word for word in sys.argv[1:]]
-    return "sudo " + shlex.join([os.path.abspath(sys.argv[0]), *words])
+    program = [os.path.abspath(sys.argv[0])]
+    if os.path.basename(program[0]) == "__main__.py":
+        program = [sys.executable, "-m", "imgkit"]
+    return "sudo " + shlex.join([*program, *words])
 
 
 def chosen_log(stated: str | None) -> CaseChoice:

@@ -51,12 +51,20 @@ def invoking_user(environ: Mapping[str, str]) -> User:
     try:
         entry = pwd.getpwuid(uid)
     except KeyError:
-        gid = os.getgid()
-        return User(uid, str(uid), environ.get("HOME"), Identity(uid, gid, tuple(os.getgroups())))
+        return _unknown_user(uid, environ)
     groups = tuple(os.getgrouplist(entry.pw_name, entry.pw_gid))
     if uid == os.getuid():
         groups = tuple(os.getgroups())
     return User(uid, entry.pw_name, entry.pw_dir, Identity(uid, entry.pw_gid, groups))
+
+
+def _unknown_user(uid: int, environ: Mapping[str, str]) -> User:
+    """A user that the host has no entry of; behind sudo neither HOME nor the groups are theirs."""
+    if uid == os.getuid():
+        return User(uid, str(uid), environ.get("HOME"), Identity(uid, os.getgid(), tuple(os.getgroups())))
+    text = environ.get("SUDO_GID", "")
+    gid = int(text) if text.isdecimal() else uid
+    return User(uid, str(uid), None, Identity(uid, gid, (gid,)))
 
 
 def _login_uid() -> int:
@@ -93,15 +101,20 @@ class Settings:
     require_case: bool = False
 
 
-def load_settings(user: User, environ: Mapping[str, str]) -> Settings:
-    """Read the user's imgkit.toml and the system's.
+def load_settings(user: User, environ: Mapping[str, str], *, system: str = SYSTEM_SETTINGS) -> Settings:
+    """Read the user's imgkit.toml and the system's; what the user's states counts.
+
+    Args:
+        user: The invoking user.
+        environ: For XDG_CONFIG_HOME.
+        system: The system's file.
 
     Raises:
         UsageError: A file is no TOML, or holds an unknown key or a value of the wrong kind.
     """
     values: dict[str, object] = {}
     folder = environ.get("XDG_CONFIG_HOME") or (os.path.join(user.home, ".config") if user.home else None)
-    if (own := _read_toml(SYSTEM_SETTINGS, None)) is not None:
+    if (own := _read_toml(system, None)) is not None:
         values.update(own)
     if folder is not None:
         behind_sudo = user.identity if os.geteuid() == 0 and user.uid != 0 else None
@@ -147,6 +160,13 @@ def _check_setting(path: str, key: str, value: object) -> None:
     }.get(key, isinstance(value, str) and bool(value.strip()))
     if not fits:
         raise UsageError(f"the settings {path}: {key} cannot be {value!r}")
+    for name in value if isinstance(value, list) else ():
+        from imgkit.hashing import algorithm_name
+
+        try:
+            algorithm_name(name)
+        except UsageError as error:
+            raise UsageError(f"the settings {path}: {error.message}", hint=error.hint) from error
 
 
 @dataclass(frozen=True, slots=True)
