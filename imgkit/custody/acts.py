@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from imgkit.custody.record import EVENT, INTENT, OUTCOME, plain
+from imgkit.custody.record import EVENT, INTENT, OUTCOME, new_uuid, plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,7 +41,7 @@ def intent_fields(
 ) -> dict[str, Any]:
     """Return the fields of an intent with a new op."""
     fields = _fields(kind, INTENT, data, exhibit=exhibit, reason=reason, authority=authority, place=place)
-    return fields | {"op": str(uuid.uuid4())}
+    return fields | {"op": new_uuid()}
 
 
 def outcome_fields(

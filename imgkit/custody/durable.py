@@ -6,9 +6,9 @@ import contextlib
 import errno
 import os
 import stat
-import uuid
 from typing import TYPE_CHECKING
 
+from imgkit.custody.record import new_uuid
 from imgkit.errors import CustodyError
 from imgkit.linux.files import renameat2_noreplace
 
@@ -150,7 +150,7 @@ def create_file(path: str, data: bytes, *, like: os.stat_result, mode: int, temp
         OSError: Nothing was made.
     """
     folder, name = os.path.split(path)
-    temp = temp or os.path.join(folder, f".{name}.{uuid.uuid4().hex}.tmp")
+    temp = temp or os.path.join(folder, f".{name}.{new_uuid()}.tmp")
     fd = os.open(temp, NEW_FILE, mode)
     try:
         _fill(fd, (data,), like, mode)

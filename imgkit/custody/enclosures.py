@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import os
 import re
-import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ from imgkit.custody.durable import (
     sync_folder,
     write_all,
 )
-from imgkit.custody.record import INTEGER_LIMIT, LINE_LIMIT, LIST_LIMIT, ZEROS, encode_document
+from imgkit.custody.record import INTEGER_LIMIT, LINE_LIMIT, LIST_LIMIT, ZEROS, encode_document, new_uuid
 from imgkit.errors import CustodyError
 
 if TYPE_CHECKING:
@@ -112,7 +111,7 @@ def put_aside_file(folder: str, source: int, extension: str) -> tuple[str, int, 
             size += len(block)
             yield block
 
-    first = os.path.join(place, f".{uuid.uuid4().hex}.tmp")
+    first = os.path.join(place, f".{new_uuid()}.tmp")
     with _removed_on_failure(first):
         _write(first, blocks(), like)
         name = f"{hasher.hexdigest()}.{checked_extension(extension)}"
@@ -232,7 +231,7 @@ def _place(folder: str) -> str:
 
 
 def _aside_name(place: str, name: str) -> str:
-    return os.path.join(place, f".{name}.{uuid.uuid4().hex}.tmp")
+    return os.path.join(place, f".{name}.{new_uuid()}.tmp")
 
 
 def _write(path: str, blocks: Iterable[bytes], like: os.stat_result) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import uuid
 from typing import TYPE_CHECKING, Any, Self
 
 from imgkit.custody import enclosures, folder, spool
@@ -14,7 +13,7 @@ from imgkit.custody.clock import stamp
 from imgkit.custody.durable import told
 from imgkit.custody.filesystem import holding
 from imgkit.custody.reading import lines_of, open_intents, read_opening, read_records, runs
-from imgkit.custody.record import VERSION, ZEROS, encode, line_hash, plain, validate
+from imgkit.custody.record import VERSION, ZEROS, encode, line_hash, new_uuid, plain, validate
 from imgkit.custody.state import Head
 from imgkit.errors import CustodyError, OutcomeSpooled
 from imgkit.linux.files import acting_as
@@ -359,7 +358,7 @@ def _opening(
 ) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Return record 1 and its enclosures."""
     session.begin()
-    log = str(uuid.uuid4())
+    log = new_uuid()
     fields = {
         "v": VERSION,
         "log": log,

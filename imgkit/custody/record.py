@@ -149,6 +149,15 @@ def line_hash(line: bytes) -> str:
     return hashlib.sha256(line).hexdigest()
 
 
+def new_uuid() -> str:
+    """Return a random (version 4) UUID. The uuid module would do the same, at 6 ms for what it imports."""
+    raw = bytearray(os.urandom(16))
+    raw[6] = raw[6] & 0x0F | 0x40
+    raw[8] = raw[8] & 0x3F | 0x80
+    text = raw.hex()
+    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+
+
 def path_fields(path: str | bytes | os.PathLike[str], *, key: str = "path") -> dict[str, str]:
     """Return `{"path"}` where the bytes are UTF-8 and printable, else `{"path", "path_b64"}` (the bytes rule)."""
     raw = os.fsencode(path)

@@ -7,12 +7,11 @@ import hashlib
 import os
 import re
 import sys
-import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from imgkit import __version__
-from imgkit.custody.record import plain, printable
+from imgkit.custody.record import new_uuid, plain, printable
 from imgkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ class Session:
         libraries: Mapping[str, str | None] | None = None,
     ) -> None:
         """Args: `libraries` are names and versions for `env` (libtsk, libblkid, containers); None is left out."""
-        self.uuid = str(uuid.uuid4())
+        self.uuid = new_uuid()
         self.actor = actor
         self.state = state
         self.lock_fd: int | None = None

@@ -7,13 +7,21 @@ in a second one.
 from __future__ import annotations
 
 import time
-import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from imgkit.custody.acts import Intent, event_fields, intent_fields, late, outcome_fields
 from imgkit.custody.clock import stamp
-from imgkit.custody.record import INTENT, OUTCOME, ZEROS, decode_document, encode_document, plain, validate
+from imgkit.custody.record import (
+    INTENT,
+    OUTCOME,
+    ZEROS,
+    decode_document,
+    encode_document,
+    new_uuid,
+    plain,
+    validate,
+)
 from imgkit.errors import CustodyError
 
 if TYPE_CHECKING:
@@ -46,7 +54,7 @@ def put(
     Raises:
         CustodyError: Code SCHEMA: the log could never take it. Else the spool cannot be written to.
     """
-    now, name = stamp(), str(uuid.uuid4())
+    now, name = stamp(), new_uuid()
     record = {**session.fields(log), **plain(dict(fields))}
     common = {"v": 1, "log": log, "seq": 2, "prev": ZEROS, "time": now}
     wrong = validate(common | record)
