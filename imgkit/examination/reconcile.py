@@ -6,12 +6,9 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from imgkit.attachment import list_attachments
 from imgkit.custody.record import path_of
 from imgkit.errors import AttachError, HostError, NotPermitted
 from imgkit.linux import sysblock
-from imgkit.linux.mount import read_mountinfo
-from imgkit.mounting import list_mounts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,6 +43,8 @@ def look_at_world(intent: Mapping[str, Any], ledger: Ledger) -> tuple[str, Recor
 
 def _settled_devices(log: str, line: int) -> list[str] | None:
     """_devices_of, once the kernel has let go of what the killed run alone held (it takes it a moment)."""
+    from imgkit.mounting import list_mounts
+
     deadline = time.monotonic() + _LETTING_GO
     while found := _devices_of(log, line):
         if time.monotonic() > deadline or all(item.proof.staying for item in found):
@@ -58,6 +57,8 @@ def _settled_devices(log: str, line: int) -> list[str] | None:
 
 def _devices_of(log: str, line: int) -> list[Attachment] | None:
     """What carries the label of this intent now; None where that cannot be seen (no root)."""
+    from imgkit.attachment import list_attachments
+
     try:
         return [item for item in list_attachments() if (item.log, item.seq) == (log, line)]
     except (NotPermitted, HostError, AttachError):
@@ -66,6 +67,8 @@ def _devices_of(log: str, line: int) -> list[Attachment] | None:
 
 def _mounted_at(data: Mapping[str, Any]) -> Record:
     """Whether the act's device is seen at its mount point now; nothing for an act that has none."""
+    from imgkit.linux.mount import read_mountinfo
+
     if "target" not in data or "source" not in data:
         return {}
     target = path_of(data, key="target")
