@@ -184,13 +184,13 @@ def _take_down(
     reason: str | None,
 ) -> list[TakenDown]:
     from imgkit.cli.options import asker
-    from imgkit.examination.cases import log_path
+    from imgkit.examination.cases import log_path, stated
     from imgkit.examination.detaching import Selection, Takedown
     from imgkit.examination.presence import be_present
 
     presence = be_present(examiner=examiner, argv=None, ask=asker())
-    stated = case or os.environ.get("IMGKIT_CASE")
-    log = log_path(stated, presence.user, must_exist=False) if stated and everything else None
+    named = stated(case, "IMGKIT_CASE", os.environ)
+    log = log_path(named, presence.user, must_exist=False) if named is not None and everything else None
     selection = Selection(tuple(what or ()), everything, everyone, log)
     with presence.session:
         takedown = Takedown(presence, reason=reason, notify=notice)

@@ -113,19 +113,19 @@ def with_sudo(error: ImgkitError) -> str | None:
     return "sudo " + shlex.join([*program, *words])
 
 
-def chosen_log(stated: str | None) -> CaseChoice:
+def chosen_log(named: str | None) -> CaseChoice:
     """The log that a command reads: the stated one, else as for every command (docs/cli.md).
 
     Raises:
         CustodyError: There is none.
     """
     from imgkit.errors import CustodyError
-    from imgkit.examination.cases import choose_case
+    from imgkit.examination.cases import choose_case, stated
     from imgkit.examination.examiner import invoking_user, state_folder
 
     user = invoking_user(os.environ)
     folder = state_folder(user, os.environ)
-    chosen = choose_case(stated or os.environ.get("IMGKIT_CASE"), user, folder, require_case=False)
+    chosen = choose_case(stated(named, "IMGKIT_CASE", os.environ), user, folder, require_case=False)
     if not chosen.exists:
         raise CustodyError(
             f"no case here, and no log of your own yet at {chosen.log}", hint="name a case folder"

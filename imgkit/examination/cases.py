@@ -11,6 +11,8 @@ from imgkit.errors import CustodyError, UsageError
 from imgkit.linux.files import OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC, Identity, acting_as, statfs_type
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from imgkit.examination.examiner import User
 
 LOG_NAME = "custody.jsonl"
@@ -34,6 +36,11 @@ class CaseChoice:
     def folder(self) -> str:
         """The folder of the log."""
         return os.path.dirname(self.log)
+
+
+def stated(option: str | None, variable: str, environ: Mapping[str, str]) -> str | None:
+    """What an option says, else its environment variable; an empty variable says nothing, an empty option is wrong."""
+    return option if option is not None else environ.get(variable) or None
 
 
 def choose_case(stated: str | None, user: User, state: str, *, require_case: bool) -> CaseChoice:
@@ -72,7 +79,10 @@ def log_path(stated: str, user: User, *, must_exist: bool = True) -> str:
 
     Raises:
         CustodyError: There is none.
+        UsageError: The name is empty.
     """
+    if not stated:
+        raise UsageError("the name of the case is empty", hint="name its folder")
     path = os.path.abspath(stated)
     with acting_as(user.identity if os.geteuid() == 0 and user.uid else None):
         log = os.path.join(path, LOG_NAME) if os.path.isdir(path) else path

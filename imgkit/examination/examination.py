@@ -10,7 +10,7 @@ from imgkit.custody.append import Unless
 from imgkit.custody.log import CustodyLog
 from imgkit.errors import CustodyError, PartitionError
 from imgkit.examination.acts import Act
-from imgkit.examination.cases import CaseChoice, choose_case, identity_in, volatile_notice
+from imgkit.examination.cases import CaseChoice, choose_case, identity_in, stated, volatile_notice
 from imgkit.examination.evidence import file_facts, files_record, notices_of, open_evidence
 from imgkit.examination.ledger import Exhibit, Ledger, fold
 from imgkit.examination.presence import Presence, be_present
@@ -159,7 +159,7 @@ class Examination:
         """
         presence = be_present(examiner=examiner, argv=argv, ask=ask, environ=environ)
         chosen = choose_case(
-            case or environ.get("IMGKIT_CASE"),
+            stated(case, "IMGKIT_CASE", environ),
             presence.user,
             presence.state.path,
             require_case=presence.settings.require_case,

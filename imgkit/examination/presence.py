@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from imgkit.custody.session import Actor, Session
 from imgkit.custody.state import StateFolder
 from imgkit.errors import UsageError
-from imgkit.examination.cases import identity_in
+from imgkit.examination.cases import identity_in, stated
 from imgkit.examination.examiner import (
     Examiner,
     Settings,
@@ -75,7 +75,7 @@ def be_present(
     """
     user = invoking_user(environ)
     settings = load_settings(user, environ)
-    who = examiner_of(examiner or environ.get("IMGKIT_EXAMINER"), settings, user)
+    who = examiner_of(stated(examiner, "IMGKIT_EXAMINER", environ), settings, user)
     if who is None and ask is not None:
         who = examiner_of(ask(), settings, user)
     if who is None:
