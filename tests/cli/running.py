@@ -46,6 +46,16 @@ class Done:
         return self
 
 
+@dataclass(frozen=True, slots=True)
+class User:
+    """An account of this host."""
+
+    name: str
+    uid: int
+    gid: int
+    home: Path
+
+
 class Imgkit:
     """Call it with the words of a command line.
 
@@ -58,7 +68,8 @@ class Imgkit:
         self.base = base
         self.folder = base / "work"
         self.folder.mkdir()
-        self.user: int | None = None
+        self.user: User | None = None
+        self.command: tuple[str, ...] = (COMMAND,)
         kept = ("PATH", "LANG", "LC_ALL", "TZ")
         self.env = {name: os.environ[name] for name in kept if name in os.environ}
         self.env |= {
@@ -69,7 +80,7 @@ class Imgkit:
         }
 
     def arguments(self, words: tuple[str | bytes | os.PathLike[str], ...]) -> list[bytes]:
-        return [os.fsencode(word) for word in (COMMAND, *words)]
+        return [os.fsencode(word) for word in (*self.command, *words)]
 
     def popen(self, *words: str | bytes | os.PathLike[str], **options: Any) -> subprocess.Popen[bytes]:
         """Start a command and let it run."""
@@ -80,7 +91,7 @@ class Imgkit:
         env = {**self.env, **extra}
         options.setdefault("cwd", self.folder)
         if self.user is not None:
-            options |= {"user": self.user, "group": self.user, "extra_groups": []}
+            options |= {"user": self.user.uid, "group": self.user.gid, "extra_groups": []}
         return subprocess.Popen(
             self.arguments(words),
             env={name: value for name, value in env.items() if value is not None},
@@ -123,12 +134,22 @@ class Imgkit:
         os.close(leader)
         return os.fsdecode(b"".join(pieces).replace(b"\r\n", b"\n"))
 
+    def sudo(self, *words: str | bytes | os.PathLike[str], **options: Any) -> Done:
+        """The same command, typed after sudo by the user whose it is."""
+        direct, self.command = self.command, ("sudo", "-n", COMMAND)
+        try:
+            return self(*words, **options)
+        finally:
+            self.command = direct
+
     # -- the world ---------------------------------------------------------------------------------
 
     def image(self, name: str | bytes = "disk.dd", content: bytes = b"evidence\n" * 2048) -> Path:
         """Write an image into the working folder."""
         path = self.folder / os.fsdecode(name)
         path.write_bytes(content)
+        if self.user is not None:
+            os.chown(path, self.user.uid, self.user.gid)
         return path
 
     def case(self, name: str = "case", *words: str) -> Path:
