@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from imgkit import __version__
+from imgkit.cli.ending import ignore_signals
 from imgkit.cli.output import emit_failure, flush, has_emitted, say, tell_error
 from imgkit.cli.streams import forget_output, prepare_streams
 from imgkit.errors import ImgkitError, UsageError
@@ -42,6 +43,7 @@ def main() -> int:
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         code = _fail("os", f"{error.strerror or error}{where}", None, TROUBLE)
+    ignore_signals()  # the code is decided; the interpreter would still die of them while it cleans up
     forget_output()
     return code
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from imgkit.cli import options
+from imgkit.cli.ending import ignore_signals
 from imgkit.cli.options import ImageArgument
 from imgkit.cli.output import emit, flush, is_terminal, notice, say, table, tell_error
 
@@ -54,6 +55,7 @@ def attach(
             evidence, partitions=partition or (), offset=offset, length=length
         ) as attached:
             _show_attached("imgkit.attach.v1", attached, [], as_json=as_json, records=examination.records)
+            ignore_signals()  # somebody has the result: it stays
     return 0
 
 
@@ -137,6 +139,7 @@ def mount(
                 ) if partition or not item.empty else notice(
                     f"{where} is not mounted: {item.reason}" + (f"; {item.hint}" if item.hint else "")
                 )
+            ignore_signals()  # somebody has the result: it stays
     return TROUBLE if skipped and (partition or not all(item.empty for item in skipped)) else 0
 
 

@@ -1,0 +1,127 @@
+"""SIGINT and SIGTERM in the middle of things: what was begun is undone and recorded, and one document says so."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.live import filesystems
+from tests.live.bench import Bench, wait_until
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = [pytest.mark.live, pytest.mark.xdist_group("signals")]
+
+CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+MOMENTS = 12  # of attach and of mount, for each signal
+GIB = 1 << 30
+
+
+@pytest.fixture
+def case(bench: Bench) -> Iterator[Path]:
+    """A case whose log comes out with every act ended and nothing attached."""
+    case = bench.case()
+    bench.env["IMGKIT_CASE"] = str(case)
+    yield case
+    wait_until(bench.is_clean)
+    assert not {"OPEN_INTENT", "OPEN_ATTACHMENT", "LATE_OUTCOME"} & set(bench.verified(case))
+
+
+def start(bench: Bench, *words: str) -> subprocess.Popen[bytes]:
+    return bench.popen(*words, "--json")
+
+
+def end(process: subprocess.Popen[bytes]) -> tuple[int, Any, str]:
+    """Exit code, the one document, and what was said beside it.
+
+    Until the interpreter has loaded imgkit a signal kills it, which a shell shows as the same code: nothing is said.
+    """
+    out, err = process.communicate(timeout=30)
+    assert b"Traceback" not in err
+    if process.returncode < 0:
+        assert out == b""
+        return 128 - process.returncode, None, ""
+    return process.returncode, json.loads(out), os.fsdecode(err)
+
+
+def wait_for_record(bench: Bench, case: Path, kind: str, process: subprocess.Popen[bytes]) -> None:
+    log = bench.log_of(case)
+    while f'"type":"{kind}"' not in log.read_text() and process.poll() is None:
+        time.sleep(0.0005)
+
+
+@pytest.mark.parametrize("number", CODES)
+@pytest.mark.parametrize("verb", ["hash", "verify"])
+def test_reading(bench: Bench, case: Path, verb: str, number: signal.Signals) -> None:
+    """A hole of a tebibyte takes minutes to hash; the signal ends it within a second."""
+    image = bench.folder / "big.dd"
+    with image.open("xb") as file:
+        file.truncate(1024 * GIB)
+    kind = "evidence.hashed" if verb == "hash" else "evidence.verified"
+    with start(bench, verb, str(image)) as process:
+        wait_for_record(bench, case, kind, process)
+        time.sleep(0.2)
+        process.send_signal(number)
+        began = time.monotonic()
+        code, document, said = end(process)
+        assert time.monotonic() - began < 2
+    assert code == CODES[number]
+    assert document["schema"] == "imgkit.error.v1"
+    assert document["error"]["kind"] == ("interrupted" if number == signal.SIGINT else "terminated")
+    assert number.name in said
+    (outcome,) = bench.of_type(case, kind)
+    assert outcome["result"] == "interrupted"
+    assert "digests" not in outcome["data"]
+
+
+@pytest.fixture(scope="module")
+def disk_made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("disk")
+    filesystems.make_tree(folder / "tree")
+    filesystems.make_clean(folder / "part", "squashfs", folder / "tree")
+    filesystems.make_disk(folder / "disk.dd", "gpt", [folder / "part"] * 3)
+    return folder / "disk.dd"
+
+
+@pytest.mark.parametrize("number", CODES)
+@pytest.mark.parametrize("verb", ["attach", "mount"])
+def test_making(bench: Bench, case: Path, disk_made: Path, verb: str, number: signal.Signals) -> None:
+    """At any moment: done as if nothing had come, or undone, recorded, and told by one document and the exit code."""
+    disk = bench.folder / "disk.dd"
+    disk.write_bytes(disk_made.read_bytes())
+    words = (verb, str(disk), *(("-p", "1", "-p", "3") if verb == "attach" else ()))
+    began = time.monotonic()
+    with start(bench, *words) as process:
+        wait_for_record(bench, case, "evidence.attached", process)
+        first = time.monotonic() - began
+        assert end(process)[0] == 0
+    whole = time.monotonic() - began
+    bench("unmount" if verb == "mount" else "detach", "--all").ended(0)
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")  # noqa: T201  (shown where the test fails)
+    moments, codes = random.Random(seed), []
+    for _ in range(MOMENTS):
+        with start(bench, *words) as process:
+            time.sleep(moments.uniform(0.5 * first, whole))
+            process.send_signal(number)
+            code, document, _ = end(process)
+        codes.append(code)
+        if code == 0:
+            assert document["schema"] == f"imgkit.{verb}.v1"
+            assert set(bench.devices()) == {item["device"] for item in document["attachments"]}
+            bench("unmount" if verb == "mount" else "detach", "--all").ended(0)
+            continue
+        assert code == CODES[number]
+        assert document is None or document["schema"] == "imgkit.error.v1"
+        wait_until(bench.is_clean)
+        assert not {"OPEN_INTENT", "OPEN_ATTACHMENT"} & set(bench.verified(case))
+    assert CODES[number] in codes
