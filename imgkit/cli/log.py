@@ -86,6 +86,7 @@ def verify(
     """Check the log line by line; exit 1 if it is not what it says. Writes nothing, works on a copy too."""
     from imgkit.custody.verify import verify_log
     from imgkit.errors import HostError
+    from imgkit.examination.cases import acting_in
     from imgkit.examination.presence import memory_of
 
     chosen = options.chosen_log(log or case)
@@ -94,7 +95,8 @@ def verify(
     except HostError as error:
         notice(f"this host's memory cannot be asked: {error.message}")
         memory = None
-    found = verify_log(chosen.log, state=memory)
+    with acting_in(chosen.folder):
+        found = verify_log(chosen.log, state=memory)
     if as_json:
         emit(_verification_document(found))
     else:

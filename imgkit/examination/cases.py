@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from imgkit.linux.files import OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC, Identity, act
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from contextlib import AbstractContextManager
 
     from imgkit.examination.examiner import User
 
@@ -99,15 +101,26 @@ def _above(start: str, user: User) -> str | None:
     folder = start
     while True:
         path = os.path.join(folder, LOG_NAME)
-        try:
-            found = os.lstat(path)
-        except OSError:
-            found = None
+        found = _seen(path, user)
         if found is not None and stat.S_ISREG(found.st_mode) and _theirs(found, user):
             return path
         if folder == os.path.dirname(folder):
             return None
         folder = os.path.dirname(folder)
+
+
+def _seen(path: str, user: User) -> os.stat_result | None:
+    """What lies there, as the invoking user sees it where root is refused; None where nothing is to be seen."""
+    try:
+        return os.lstat(path)
+    except PermissionError:
+        if os.geteuid() != 0 or user.uid == 0:
+            return None
+    except OSError:
+        return None
+    with acting_as(user.identity), contextlib.suppress(OSError):
+        return os.lstat(path)
+    return None
 
 
 def _theirs(found: os.stat_result, user: User) -> bool:
@@ -127,9 +140,15 @@ def identity_in(folder: str) -> Identity | None:
     return Identity(facts.st_uid, facts.st_gid, (facts.st_gid,)) if facts.st_uid else None
 
 
+def acting_in(folder: str) -> AbstractContextManager[None]:
+    """A block whose file accesses are those of identity_in(folder)."""
+    return acting_as(identity_in(folder))
+
+
 def volatile_notice(folder: str) -> str | None:
     """Say so where the own log lies on a file system that the next boot or the end of a container removes."""
-    kind = {TMPFS_MAGIC: "tmpfs", OVERLAYFS_SUPER_MAGIC: "overlay"}.get(statfs_type(folder))
+    with acting_in(folder):
+        kind = {TMPFS_MAGIC: "tmpfs", OVERLAYFS_SUPER_MAGIC: "overlay"}.get(statfs_type(folder))
     if kind is None:
         return None
     return f"your own log in {folder} lies on {kind}: it may not outlive this session; use --case for work that must last"

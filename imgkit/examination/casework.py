@@ -62,7 +62,8 @@ def add_exhibit(examination: Examination, path: str, data: Record) -> Record:
     """
     from imgkit.examination.evidence import file_facts, image_document, open_evidence
 
-    with open_evidence(path, examination.presence.user) as image:
+    image, _ = open_evidence(path, examination.presence.user)
+    with image:
         known = examination.ledger.find(file_facts(image), None)
         if known is not None:
             raise UsageError(

@@ -18,25 +18,29 @@ if TYPE_CHECKING:
 
     from imgkit.examination.examiner import User
     from imgkit.image import Image, Segment
+    from imgkit.linux.files import Identity
 
 Record = dict[str, Any]
 
 MANY_SEGMENTS = LIST_LIMIT  # above it a document holds count and digest of the list
 
 
-def open_evidence(path: str, user: User, *, sector_size: int | None = None) -> Image:
+def open_evidence(path: str, user: User, *, sector_size: int | None = None) -> tuple[Image, Identity | None]:
     """Open an image read-only; where root itself is refused (a file server squashes root), as the invoking user.
+
+    Returns:
+        The image, and with whose rights its files have to be touched further on: None is our own.
 
     Raises:
         ImageError, NotPermitted: As containers.open_image.
     """
     try:
-        return open_image(path, sector_size=sector_size)
+        return open_image(path, sector_size=sector_size), None
     except NotPermitted:
         if os.geteuid() != 0 or user.uid == 0:
             raise
     with acting_as(user.identity):
-        return open_image(path, sector_size=sector_size)
+        return open_image(path, sector_size=sector_size), user.identity
 
 
 def notices_of(image: Image) -> Iterator[str]:

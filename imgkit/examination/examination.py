@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from imgkit.examination.mounts import Skipped
     from imgkit.examination.verifying import Verified
     from imgkit.image import Image
+    from imgkit.linux.files import Identity
     from imgkit.partitions.table import Partition, PartitionTable
     from imgkit.references.reference import Reference
 
@@ -41,14 +42,23 @@ class Evidence:
         image: The open image.
         exhibit: EX1 ...
         name: The path as it was stated, which checksum lines repeat.
+        identity: With whose rights what lies beside the image is opened, where a file server refuses root; None is our
+            own. The image itself keeps to the rights it was opened with.
     """
 
     def __init__(
-        self, image: Image, exhibit: str, *, sector_size: int | None = None, name: str | None = None
+        self,
+        image: Image,
+        exhibit: str,
+        *,
+        sector_size: int | None = None,
+        name: str | None = None,
+        identity: Identity | None = None,
     ) -> None:
         self.image = image
         self.exhibit = exhibit
         self.name = name or image.path
+        self.identity = identity
         self._sector_size = sector_size
         self._table: PartitionTable | None = None
 
@@ -273,10 +283,12 @@ class Examination:
             ImageError, NotPermitted: The image cannot be opened.
             CustodyError: The log refuses.
         """
-        with open_evidence(path, self.presence.user, sector_size=sector_size) as image:
+        image, identity = open_evidence(path, self.presence.user, sector_size=sector_size)
+        with image:
             for text in notices_of(image):
                 self._notify(text)
-            yield Evidence(image, self.exhibit_of(image).name, sector_size=sector_size, name=path)
+            exhibit = self.exhibit_of(image).name
+            yield Evidence(image, exhibit, sector_size=sector_size, name=path, identity=identity)
 
     def exhibit_of(self, image: Image, data: Record | None = None) -> Exhibit:
         """Return the exhibit an image is in this case; add it where the case has not seen it."""

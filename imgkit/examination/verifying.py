@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 from dataclasses import dataclass, field
 from time import monotonic
@@ -12,6 +13,7 @@ from imgkit.errors import ImageError, ImgkitError, UsageError
 from imgkit.examination.evidence import changed_files, file_facts, files_now, files_record, image_document
 from imgkit.hashing import Digest, hash_range
 from imgkit.image import Extent
+from imgkit.linux.files import acting_as
 from imgkit.references import find_references
 from imgkit.references.reference import Comparison, Reference, Source
 
@@ -155,7 +157,13 @@ def verify_image(
 ) -> Verified:
     """Compute what the references need, and sha256 where this log has none of the image yet; compare; record."""
     image = evidence.image
-    found = find_references(image, against=against)
+    for encoding in (
+        "utf-16-le",
+        "utf-16-be",
+    ):  # while this installation can be read: that user perhaps may not
+        codecs.lookup(encoding)
+    with acting_as(evidence.identity):
+        found = find_references(image, against=against)
     references = [Reference(digest, "media", Source("option")) for digest in expected]
     references += found.references
     references += [
@@ -261,7 +269,8 @@ class _Reader:
             result.digests, result.zero_filled = done.digests, done.zero_filled
             result.read_errors = tuple(Extent(*extent) for extent in done.read_errors)
             result.comparisons = _compare(references, done.digests)
-            after = files_now(evidence.image)
+            with acting_as(evidence.identity):
+                after = files_now(evidence.image)
             result.changed, touched = changed_files(before, after)
             act.data.update(_outcome_data(kind, result, after, touched))
         self._before += part.extent.length

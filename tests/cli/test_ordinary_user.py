@@ -294,3 +294,83 @@ def test_a_case_folder_that_cannot_be_written_to(person: Imgkit) -> None:
     assert (case / "custody.jsonl").read_bytes() == before
     person("case", "new", "case/inner").ended(3)
     person("log", "verify", "case").ended(0)
+
+
+# -- a file server that squashes root ---------------------------------------------------------------
+
+
+@pytest.fixture
+def squashed(person: Imgkit) -> Imgkit:
+    """Root behind sudo whom the files refuse: without the capabilities that override modes, as a squashed root is.
+
+    What the kernel reserves for root (loop devices, mounts) it still may; what lies in the user's folder it may not
+    even see, unless it takes the user's place.
+    """
+    need(shutil.which("setpriv") is not None, "needs setpriv")
+    assert person.user is not None
+    user = person.user
+    person.user = None
+    without = "-dac_override,-dac_read_search,-fowner,-chown"
+    person.command = ("setpriv", f"--bounding-set={without}", COMMAND)
+    person.env |= {
+        "SUDO_UID": str(user.uid),
+        "SUDO_GID": str(user.gid),
+        "SUDO_USER": user.name,
+        "HOME": "/root",
+    }
+    for folder in (user.home, person.base, person.folder):
+        folder.chmod(0o700)
+    return person
+
+
+def make_private(imgkit: Imgkit, account: User) -> None:
+    """Nobody but the user sees what is in the working folder."""
+    for path in imgkit.folder.rglob("*"):
+        os.chown(path, account.uid, account.gid)
+        path.chmod(0o700 if path.is_dir() else 0o600)
+
+
+def test_root_is_refused_here(squashed: Imgkit, account: User) -> None:
+    squashed.image()
+    make_private(squashed, account)
+    words = [*squashed.command[:-1], "cat", str(squashed.folder / "disk.dd")]
+    done = subprocess.run(words, capture_output=True, check=False)
+    assert b"Permission denied" in done.stderr
+
+
+def test_a_squashed_root_reads_as_the_user_and_records_in_their_log(squashed: Imgkit, account: User) -> None:
+    disk = unpacked(squashed, "gpt_ok.img.gz")
+    for number in (1, 2):
+        squashed.image(f"set.00{number}", b"%d" % number * 1024)
+    sums = squashed.image("SHA256SUMS", b"")
+    digests = squashed("hash", "-a", "sha256", disk, "set.001")
+    assert digests.code in {0, 3}
+    make_private(squashed, account)
+    digests = squashed("hash", "-a", "sha256", disk, "set.001").ended(0)
+    sums.write_text(digests.out, encoding="utf-8")
+    for words in (("verify", disk), ("verify", "set.002"), ("info", "set.001"), ("partitions", disk)):
+        squashed(*words).ended(0)
+    log = account.home / ".local/state/imgkit/custody.jsonl"
+    assert not strangers(account.home / ".local", account)
+    verdicts = [item["data"]["verdict"] for item in squashed.records(log) if "verdict" in item["data"]]
+    assert set(verdicts) == {"match"}
+
+
+def test_a_squashed_root_finds_the_case_of_the_folder(squashed: Imgkit, account: User) -> None:
+    squashed.image()
+    squashed("case", "new", "case").ended(0)
+    make_private(squashed, account)
+    done = squashed("hash", "../disk.dd", cwd=squashed.folder / "case").ended(0)
+    assert "case case, as " in done.err
+    squashed("case", "note", "seen", "--case", "case").ended(0)
+    squashed("log", "verify", "case").ended(0)
+    squashed("case", "show", "case").ended(0)
+    assert not strangers(squashed.folder / "case", account)
+
+
+def test_a_squashed_root_attaches_and_detaches(squashed: Imgkit, account: User) -> None:
+    disk = unpacked(squashed, "gpt_ok.img.gz")
+    make_private(squashed, account)
+    device = squashed("attach", disk, "-p", "1").ended(0).out.strip()
+    assert device.startswith("/dev/loop")
+    assert squashed("detach", device).ended(0).out == f"{device}\n"
