@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from imgkit.errors import CustodyError, UsageError
-from imgkit.linux.files import OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC, Identity, acting_as, statfs_type
+from imgkit.linux.files import (
+    OVERLAYFS_SUPER_MAGIC,
+    TMPFS_MAGIC,
+    Identity,
+    acting_as,
+    owner_of_place,
+    statfs_type,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -128,16 +135,8 @@ def _theirs(found: os.stat_result, user: User) -> bool:
 
 
 def identity_in(folder: str) -> Identity | None:
-    """With whose rights root touches files in a folder: its owner's, so that no symlink there leads into the system.
-
-    None where we are not root, or the folder (or its nearest existing ancestor) is root's.
-    """
-    if os.geteuid() != 0:
-        return None
-    while not os.path.isdir(folder) and folder != os.path.dirname(folder):
-        folder = os.path.dirname(folder)
-    facts = os.stat(folder)
-    return Identity(facts.st_uid, facts.st_gid, (facts.st_gid,)) if facts.st_uid else None
+    """With whose rights root touches files in a folder of a case or of this host's memory: its owner's."""
+    return owner_of_place(folder)
 
 
 def acting_in(folder: str) -> AbstractContextManager[None]:

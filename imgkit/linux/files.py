@@ -168,6 +168,19 @@ class Identity:
         return cls(uid & 0xFFFFFFFF, gid & 0xFFFFFFFF, tuple(os.getgroups()))
 
 
+def owner_of_place(folder: str) -> Identity | None:
+    """With whose rights root touches files in a folder: its owner's, so that no symlink there leads into the system.
+
+    None where we are not root, or the folder (or its nearest existing ancestor that we see) is root's.
+    """
+    if os.geteuid() != 0:
+        return None
+    while not os.path.isdir(folder) and folder != os.path.dirname(folder):
+        folder = os.path.dirname(folder)
+    facts = os.stat(folder)
+    return Identity(facts.st_uid, facts.st_gid, (facts.st_gid,)) if facts.st_uid else None
+
+
 @contextlib.contextmanager
 def acting_as(identity: Identity | None) -> Iterator[None]:
     """Touch files as `identity`, in the calling thread alone, until the block ends; None changes nothing.
