@@ -157,15 +157,9 @@ def verify_image(
 ) -> Verified:
     """Compute what the references need, and sha256 where this log has none of the image yet; compare; record."""
     image = evidence.image
-    for encoding in (
-        "utf-16-le",
-        "utf-16-be",
-    ):  # while this installation can be read: that user perhaps may not
-        codecs.lookup(encoding)
-    with acting_as(evidence.identity):
-        found = find_references(image, against=against)
     references = [Reference(digest, "media", Source("option")) for digest in expected]
-    references += found.references
+    stated, notices = _stated(examination, evidence, against)
+    references += stated
     references += [
         Reference(digest, "media", Source("container", image.path, None, "container"))
         for digest in image.stored_digests
@@ -187,9 +181,35 @@ def verify_image(
         image_document(image),
         results,
         overall_verdict(results, segments=len(image.segments)),
-        found.notices,
+        tuple(notices),
         tuple(item for item in references if id(item) not in compared),
     )
+
+
+def _stated(
+    examination: Examination, evidence: Evidence, against: Sequence[str]
+) -> tuple[list[Reference], list[str]]:
+    """What files say of an image, those that are named and those beside it, and notices on what is not used."""
+    references: list[Reference] = []
+    notices: list[str] = []
+    files = []
+    for path in against:
+        from imgkit.examination.foreign import log_at, log_references
+
+        log = log_at(path)
+        if log is None:
+            files.append(path)
+            continue
+        more, why_not = log_references(
+            log, evidence.image, own=examination.log.uuid, memory=examination.presence.state
+        )
+        references += more
+        notices += why_not
+    for encoding in ("utf-16-le", "utf-16-be"):  # now: that user perhaps may not read this installation
+        codecs.lookup(encoding)
+    with acting_as(evidence.identity):
+        found = find_references(evidence.image, against=files)
+    return [*references, *found.references], [*notices, *found.notices]
 
 
 def _parts_needed(evidence: Evidence, references: Sequence[Reference]) -> list[Part]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import os
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +13,7 @@ from tests.cli.running import Imgkit
 from tests.conftest import ROOT
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -31,3 +34,19 @@ def unpacked(imgkit: Imgkit, fixture: str) -> str:
 def gpt_disk(imgkit: Imgkit) -> str:
     """A disk with a good GPT, in the working folder."""
     return unpacked(imgkit, "gpt_ok.img.gz")
+
+
+@pytest.fixture
+def bad_device(live: None, tmp_path: Path) -> Iterator[str]:
+    """A device whose first 4096 bytes can be read and whose next 12288 give EIO: the file below it was cut short."""
+    path = tmp_path / "below"
+    path.write_bytes(b"x" * 16384)
+    shown = subprocess.run(
+        ["losetup", "--find", "--show", "--read-only", path], capture_output=True, check=True
+    )
+    device = shown.stdout.decode().strip()
+    try:
+        os.truncate(path, 4096)
+        yield device
+    finally:
+        subprocess.run(["losetup", "--detach", device], check=True)
