@@ -29,6 +29,7 @@ REVISION: Final = 0x00010000
 _HEADER: Final = struct.Struct("<8sIIIIQQQQ16sQIII")
 _ENTRY: Final = struct.Struct("<16s16sQQQ72s")
 _LIMIT_ARRAY: Final = 8 << 20  # 65,536 rows of 128 bytes; real tables have 128 rows, the largest seen 1,024
+_LIMIT_ROWS: Final = 8192  # partitions; as many as the Sleuth Kit reads
 _LIMIT_ENTRY: Final = 4096
 _LIMIT_BYTES: Final = 1 << 63  # loff_t: nothing on Linux can reach beyond
 _LIMIT_NAMED: Final = 8  # rows named in one message
@@ -251,12 +252,17 @@ def _place_findings(
 
 def _partitions(used: Header, findings: list[Finding]) -> Iterator[Partition]:
     """The rows in use; those that cannot be meant become findings."""
-    step, seen = used.entry_size, dict[str, int]()
+    step, seen, count = used.entry_size, dict[str, int](), 0
     empty = bytes(16)
     for slot in range(len(used.array) // step):
         row = used.array[slot * step : slot * step + _ENTRY.size]
         if row[:16] == empty:
             continue
+        count += 1
+        if count > _LIMIT_ROWS:
+            text = f"more than {_LIMIT_ROWS} rows in use: the table is left at row {slot + 1}"
+            findings.append(_finding("gpt.row-limit", "error", text))
+            return
         partition = _partition(used, slot, row, findings)
         if partition is None:
             continue
