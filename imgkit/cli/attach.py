@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from imgkit.cli import options
-from imgkit.cli.ending import ignore_signals
+from imgkit.cli.ending import final
 from imgkit.cli.options import ImageArgument
 from imgkit.cli.output import emit, flush, is_terminal, notice, say, table, tell_error
 
@@ -51,11 +51,13 @@ def attach(
         examination.evidence(image, sector_size=sector_size) as evidence,
     ):
         notice(examination.last_check(evidence))
-        with examination.attached(
-            evidence, partitions=partition or (), offset=offset, length=length
-        ) as attached:
+        with (
+            examination.attached(
+                evidence, partitions=partition or (), offset=offset, length=length
+            ) as attached,
+            final(),
+        ):
             _show_attached("imgkit.attach.v1", attached, [], as_json=as_json, records=examination.records)
-            ignore_signals()  # somebody has the result: it stays
     return 0
 
 
@@ -122,9 +124,12 @@ def mount(
         examination.evidence(image, sector_size=sector_size) as evidence,
     ):
         notice(examination.last_check(evidence))
-        with examination.mounted(evidence, partitions=partition or (), directory=directory) as (
-            mounted,
-            skipped,
+        with (
+            examination.mounted(evidence, partitions=partition or (), directory=directory) as (
+                mounted,
+                skipped,
+            ),
+            final(),
         ):
             documents = [
                 {"partition": item.partition, "reason": item.reason, "hint": item.hint} for item in skipped
@@ -139,7 +144,6 @@ def mount(
                 ) if partition or not item.empty else notice(
                     f"{where} is not mounted: {item.reason}" + (f"; {item.hint}" if item.hint else "")
                 )
-            ignore_signals()  # somebody has the result: it stays
     return TROUBLE if skipped and (partition or not all(item.empty for item in skipped)) else 0
 
 

@@ -1,14 +1,36 @@
-"""The end of a command: from the moment its result is shown, a signal changes nothing of it."""
+"""The end of a command: a result is shown whole or not at all, and once it is shown a signal changes nothing of it."""
 
 from __future__ import annotations
 
+import contextlib
 import signal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_HELD = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Hold SIGINT and SIGTERM back while a document is written."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def final() -> Iterator[None]:
+    """Show in the block what was done; once it is shown, it stays. One that came before the block is raised here."""
+    with undisturbed():
+        yield
+        ignore_signals()
 
 
 def ignore_signals() -> None:
-    """Ignore SIGINT and SIGTERM from here on: what was done is shown, and only the end of the process is left.
-
-    One that came before and was not delivered yet is raised here.
-    """
-    for number in (signal.SIGINT, signal.SIGTERM):
+    """Ignore SIGINT and SIGTERM from here on: what was done is shown, and only the end of the process is left."""
+    for number in _HELD:
         signal.signal(number, signal.SIG_IGN)

@@ -9,6 +9,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Never
 
+from imgkit.cli.ending import undisturbed
 from imgkit.custody.record import plain, printable
 from imgkit.errors import HostError
 
@@ -46,9 +47,11 @@ def notice(text: str) -> None:
 def emit(document: Document) -> None:
     """The one JSON document of `--json`, or one line of `--jsonl`."""
     global _emitted  # noqa: PLW0603  (a process has one standard output)
-    _emitted = True
-    _write(json.dumps(_unicode(document), ensure_ascii=True, allow_nan=False))
-    flush()
+    text = json.dumps(_unicode(document), ensure_ascii=True, allow_nan=False)
+    with undisturbed():
+        _emitted = True
+        _write(text)
+        flush()
 
 
 def _unicode(value: Any) -> Any:
