@@ -40,19 +40,24 @@ def show(
     if as_json:
         emit({"schema": "imgkit.log.show.v1", "log": chosen.log, "lines": len(records), "entries": records})
         return 0
-    rows = [
-        (
-            str(record["seq"]),
-            local_time(record["time"]),
-            record["actor"]["name"],
-            record.get("exhibit", ""),
-            record["type"] + (f" {record['phase']}" if record["phase"] != "event" else ""),
-            _told(record),
-        )
-        for record in records
-    ]
+    rows = [_row(number, record) for number, record in enumerate(records, start=1)]
     table(("line", "time", "by", "exhibit", "what", "told"), rows, right=(0,))
     return 0
+
+
+def _row(number: int, record: Document) -> tuple[str, ...]:
+    from imgkit.custody.record import is_newer, validate
+
+    if not is_newer(record) and (wrong := validate(record)):
+        return (str(number), "", "", "", "no record of imgkit", wrong[0])
+    return (
+        str(record["seq"]),
+        local_time(record["time"]),
+        record["actor"]["name"],
+        record.get("exhibit", ""),
+        record["type"] + (f" {record['phase']}" if record["phase"] != "event" else ""),
+        _told(record),
+    )
 
 
 def _told(record: Document) -> str:

@@ -83,6 +83,10 @@ _encode = json.JSONEncoder(
 ).encode
 
 
+# What looking into a record raises that decodes and does not hold what its type needs: a log may come from anybody.
+MALFORMED = (AttributeError, IndexError, KeyError, TypeError, ValueError)
+
+
 def encode(record: Mapping[str, Any]) -> bytes:
     """Return the line of a record, with its LF.
 

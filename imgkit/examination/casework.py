@@ -26,6 +26,8 @@ def new_case(presence: Presence, folder: str, facts: Mapping[str, str | None]) -
     Raises:
         CustodyError: It holds a log already, or cannot be written.
     """
+    if not folder:
+        raise UsageError("the name of the folder is empty")
     data = {key: value for key, value in facts.items() if value is not None}
     place = os.path.abspath(folder)
     with presence.session:

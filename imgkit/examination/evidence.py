@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from imgkit.containers import open_image
 from imgkit.custody.record import LIST_LIMIT, path_fields
-from imgkit.errors import NotPermitted
+from imgkit.errors import NotPermitted, UsageError
 from imgkit.linux.files import acting_as
 
 if TYPE_CHECKING:
@@ -33,7 +33,10 @@ def open_evidence(path: str, user: User, *, sector_size: int | None = None) -> t
 
     Raises:
         ImageError, NotPermitted: As containers.open_image.
+        UsageError: The name is empty: a variable of a script that was not set.
     """
+    if not path:
+        raise UsageError("the name of the image is empty")
     try:
         return open_image(path, sector_size=sector_size), None
     except NotPermitted:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from imgkit.attachment import list_attachments
 from imgkit.custody.reading import read_records
-from imgkit.custody.record import path_fields, path_of
+from imgkit.custody.record import MALFORMED, path_fields, path_of
 from imgkit.errors import CustodyError
 from imgkit.examination.attached import Attached, counted_before
 from imgkit.examination.cases import identity_in
@@ -135,7 +135,7 @@ class KnownLogs:
                     self._take_attach(record, intents, path, case)
                 elif record["type"] == "evidence.mounted" and record["phase"] == "outcome":
                     self._take_mount(record)
-        except CustodyError:
+        except (CustodyError, *MALFORMED):
             return
 
     def _take_attach(self, record: Record, intents: dict[str, Record], path: str, case: str) -> None:

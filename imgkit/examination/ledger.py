@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from imgkit.errors import UsageError
+from imgkit.custody.record import MALFORMED
+from imgkit.errors import CustodyError, UsageError
 from imgkit.hashing import Digest
 from imgkit.references.reference import Reference, Source
 
@@ -210,10 +211,21 @@ class Ledger:
 
 
 def fold(records: Iterable[Record]) -> Ledger:
-    """Return the ledger of a whole log."""
+    """Return the ledger of a whole log.
+
+    Raises:
+        CustodyError: A record does not hold what one of its type holds.
+    """
     ledger = Ledger()
-    for record in records:
-        ledger.take(record)
+    for number, record in enumerate(records, start=1):
+        try:
+            ledger.take(record)
+        except (*MALFORMED, UsageError) as error:
+            raise CustodyError(
+                f"record {number} of the log is none that imgkit writes ({type(error).__name__}: {error})",
+                code="SCHEMA",
+                hint="imgkit log verify says what else is wrong",
+            ) from error
     return ledger
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from imgkit.errors import UsageError
+from imgkit.errors import CustodyError, UsageError
 from imgkit.examination.ledger import Ledger, fold
 
 Record = dict[str, Any]
@@ -199,3 +199,36 @@ def test_the_last_check_counts() -> None:
     last = script.act("evidence.verified", {"of": "media"}, {"digests": {}, "verdict": "unreadable"})
     script.act("evidence.verified", {"of": "partition:1"}, {"digests": {}, "verdict": "match"})
     assert script.ledger.exhibits["EX1"].checked == (last + 1, "unreadable")
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {},
+        {"seq": 2},
+        {"seq": 2, "type": "evidence.added", "phase": "intent", "data": {}, "actor": {}},
+        {
+            "seq": 2,
+            "type": "evidence.added",
+            "phase": "intent",
+            "op": "x",
+            "exhibit": "EX1",
+            "data": 5,
+            "actor": 5,
+        },
+        {
+            "seq": 2,
+            "type": "evidence.added",
+            "phase": "intent",
+            "op": "x",
+            "exhibit": "EX1",
+            "actor": {},
+            "data": {"files": [{}], "stated": [{"digest": "md5:none"}]},
+        },
+    ],
+)
+def test_a_record_that_imgkit_never_writes_is_an_error_and_no_crash(record: Record) -> None:
+    with pytest.raises(CustodyError) as caught:
+        fold([*Script().records, record])
+    assert caught.value.code == "SCHEMA"
+    assert "record 2" in caught.value.message
