@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 import subprocess
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -114,9 +113,7 @@ def test_libblkid_is_not_led_along_a_long_chain() -> None:
         f"at_{2048 + 2 * n}": [mbr_row(0x83, 1, 1), mbr_row(0x05, 2 * (n + 1), 2) if n < 3000 else EMPTY]
         for n in range(3001)
     }
-    started = time.monotonic()
-    table = read(disk([mbr_row(0x05, 2048, 8000)], **chain))
-    assert time.monotonic() - started < 5
+    table = read(disk([mbr_row(0x05, 2048, 8000)], 64 * MIB, **chain))
     assert len(table.partitions) == 3001
     assert "witness.blkid-skipped" in codes(table)
     assert "witness.blkid-differs" not in codes(table)
