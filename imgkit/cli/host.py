@@ -52,9 +52,7 @@ def selftest(
     """Ask known answers of hashes, tables, a log with each tampering, and an attach where possible; recorded."""
     from imgkit.selftest import run_selftest
 
-    with options.open_examination(
-        case, "imgkit selftest <selftest@imgkit>" if examiner is None else examiner
-    ) as examination:
+    with options.open_examination(case, examiner, nobody="imgkit selftest <selftest@imgkit>") as examination:
         answers = run_selftest()
         failed = [item.name for item in answers if item.ok is False]
         data = {"answers": [asdict(item) for item in answers], "failed": failed, "count": len(answers)}

@@ -82,14 +82,24 @@ def check_progress(value: str | None) -> None:
 
 
 def open_examination(
-    case: str | None, examiner: str | None, exhibit: str | None = None, reason: str | None = None
+    case: str | None,
+    examiner: str | None,
+    exhibit: str | None = None,
+    reason: str | None = None,
+    *,
+    nobody: str | None = None,
 ) -> Examination:
-    """Examination.open for a command: notices to stderr, root asked on a terminal."""
+    """Examination.open for a command: notices to stderr, root asked on a terminal (or `nobody` taken for an answer)."""
     from imgkit.cli.output import notice
     from imgkit.examination import Examination
 
     return Examination.open(
-        case=case, examiner=examiner, exhibit=exhibit, reason=reason, notify=notice, ask=asker()
+        case=case,
+        examiner=examiner,
+        exhibit=exhibit,
+        reason=reason,
+        notify=notice,
+        ask=(lambda: nobody) if nobody else asker(),
     )
 
 
@@ -106,11 +116,52 @@ def with_sudo(error: ImgkitError) -> str | None:
         return error.hint
     import shlex
 
-    words = [os.path.abspath(word) if os.path.lexists(word) else word for word in sys.argv[1:]]
+    words = _absolute(sys.argv[1:])
+    for option, variable in (("--case", "IMGKIT_CASE"), ("--examiner", "IMGKIT_EXAMINER")):
+        value = os.environ.get(variable)
+        if value and not any(
+            word == option or word.startswith(f"{option}=") for word in words
+        ):  # sudo drops variables
+            words += [option, os.path.abspath(value) if option == "--case" else value]
     program = [os.path.abspath(sys.argv[0])]
     if os.path.basename(program[0]) == "__main__.py":
         program = [sys.executable, "-m", "imgkit"]
     return "sudo " + shlex.join([*program, *words])
+
+
+_PATH_OPTIONS = ("--case", "--against")
+_VALUE_OPTIONS = (
+    "-p",
+    "--partition",
+    "--offset",
+    "--length",
+    "--sector-size",
+    "--exhibit",
+    "--examiner",
+    "--reason",
+)
+
+
+def _absolute(words: list[str]) -> list[str]:
+    """The words of a command with every path in them absolute; a partition called like a file is no path."""
+    shown, before = words[:1], ""
+    for word in words[1:]:
+        option, equals, value = word.partition("=")
+        if before in _VALUE_OPTIONS:
+            shown.append(word)
+        elif before in _PATH_OPTIONS or not (word.startswith("-") or _is_device_name(word)):
+            shown.append(os.path.abspath(word))
+        elif equals and option in _PATH_OPTIONS:
+            shown.append(f"{option}={os.path.abspath(value)}")
+        else:
+            shown.append(word)
+        before = word
+    return shown
+
+
+def _is_device_name(word: str) -> bool:
+    """`loop3`, as detach takes it."""
+    return word.startswith("loop") and word[4:].isdecimal() and not os.path.lexists(word)
 
 
 def chosen_log(named: str | None) -> CaseChoice:

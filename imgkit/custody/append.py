@@ -104,18 +104,28 @@ class Appender:
             CustodyError: As append; or the log is what this host remembers and there is nothing to accept.
         """
         with self._locked() as fd:
-            remembered = self.session.state.head(self.log)
+            code, known = self._difference(fd)
             with self._told("read"):
-                code = difference(fd, remembered) if remembered is not None else None
-                if remembered is None or code is None:
-                    raise CustodyError(
-                        f"custody log {self.path!r} agrees with what this host remembers: nothing to accept"
-                    )
                 tail = read_tail(fd, self.log, None, self.path)
             found = {"size": tail.seq, "bytes": tail.complete_bytes, "head": tail.head}
-            known = {"size": remembered.size, "bytes": remembered.bytes, "head": remembered.head}
             record, kept = self.prepare(make({"code": code, "remembered": known, "found": found}))
             return self._write(fd, record, kept, None)
+
+    def _difference(self, fd: int) -> tuple[str, dict[str, Any]]:
+        """What is not as remembered, and what is remembered; a damaged memory is a difference of its own."""
+        try:
+            remembered = self.session.state.head(self.log)
+        except CustodyError as error:
+            if error.code != "NO_HEAD_MEMORY":
+                raise
+            return error.code, {"damaged": error.message}
+        with self._told("read"):
+            code = difference(fd, remembered) if remembered is not None else None
+        if remembered is None or code is None:
+            raise CustodyError(
+                f"custody log {self.path!r} agrees with what this host remembers: nothing to accept"
+            )
+        return code, {"size": remembered.size, "bytes": remembered.bytes, "head": remembered.head}
 
     def prepare(self, fields: dict[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]:
         """Return the record as it will stand but for number, chain and time, and the enclosures it names.

@@ -44,7 +44,7 @@ def furnish(folder: str) -> None:
     mode = mode_like(like)
     for name, data, bits in (
         ("README.txt", _packaged("README.txt"), mode),
-        ("verify.sh", _packaged("verify.sh"), mode | 0o111),
+        ("verify.sh", _packaged("verify.sh"), mode | (mode & 0o444) >> 2),
     ):
         with contextlib.suppress(FileExistsError):
             create_file(os.path.join(folder, name), data, like=like, mode=bits)

@@ -68,8 +68,11 @@ class StateFolder:
         try:
             return _head_of(decode_document(document), log)
         except (CustodyError, KeyError, TypeError) as error:
-            hint = "compare the log with a receipt, then remove that file"
-            raise CustodyError(f"what {path!r} remembers of log {log} is damaged", hint=hint) from error
+            raise CustodyError(
+                f"what {path!r} remembers of log {log} is damaged",
+                code="NO_HEAD_MEMORY",
+                hint="compare the log with a receipt or a copy, then: imgkit log accept-rollback --reason TEXT",
+            ) from error
 
     def remember(self, head: Head) -> None:
         """Keep the head of a log, durable; call under the log's lock.

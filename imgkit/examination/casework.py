@@ -19,6 +19,15 @@ if TYPE_CHECKING:
 
 Record = dict[str, Any]
 
+CORRECTABLE = (
+    "actor",
+    "authority",
+    "data",
+    "exhibit",
+    "place",
+    "reason",
+)  # what people state; not what chains the log
+
 
 def new_case(presence: Presence, folder: str, facts: Mapping[str, str | None]) -> Record:
     """Make a case folder; return the document of `case new`.
@@ -34,7 +43,14 @@ def new_case(presence: Presence, folder: str, facts: Mapping[str, str | None]) -
         log = CustodyLog.create(
             place, presence.session, kind="case.opened", data=data, identity=identity_in(place)
         )
-    return {"schema": "imgkit.case.new.v1", "folder": place, "log": log.path, "uuid": log.uuid, "case": data}
+    return {
+        "schema": "imgkit.case.new.v1",
+        "folder": place,
+        "log": log.path,
+        "uuid": log.uuid,
+        "case": data,
+        "records": {"log": log.uuid, "seq": [1, 1]},
+    }
 
 
 def describe(
@@ -97,6 +113,9 @@ def enclose(examination: Examination, path: str, description: str | None, exhibi
     from imgkit.custody.record import path_fields
 
     _check_exhibit(examination, exhibit)
+    known = examination.ledger.find([_facts_of(path)], None)
+    if known is not None:
+        raise UsageError(f"{path} is {known.name} of this case: evidence is never copied into a case")
     extension = os.path.splitext(path)[1].lstrip(".").lower()
     usable = extension.isascii() and extension.isalnum() and len(extension) <= 8  # noqa: PLR2004  (as enclosures names go)
     kept = examination.log.enclose(os.path.abspath(path), extension if usable else "bin")
@@ -105,6 +124,18 @@ def enclose(examination: Examination, path: str, description: str | None, exhibi
         data["description"] = description
     line = examination.event("enclosure.added", data, exhibit=exhibit)
     return {"schema": "imgkit.case.enclose.v1", "line": line, **kept, "records": examination.records}
+
+
+def _facts_of(path: str) -> Record:
+    """Path and inode of a file, as an exhibit is known by."""
+    from imgkit.custody.record import path_fields
+    from imgkit.examination.evidence import stat_facts
+
+    try:
+        found = os.stat(path)
+    except OSError as error:
+        raise CustodyError(f"cannot enclose {path}: {error.strerror}") from error
+    return {**path_fields(os.path.abspath(path)), **stat_facts(found, found.st_size)}
 
 
 def _check_exhibit(examination: Examination, exhibit: str | None) -> None:
@@ -121,6 +152,11 @@ def correct(examination: Examination, line: int, field: str, now: str, why: str)
     Raises:
         UsageError: No such line, no such field, or it reads so already.
     """
+    if field.split(".", maxsplit=1)[0] not in CORRECTABLE:
+        raise UsageError(
+            f"{field} is no statement of anybody: it cannot be corrected",
+            hint=f"{', '.join(CORRECTABLE)} can",
+        )
     for record in examination.log.records():
         if record["seq"] == line:
             was = _field_of(record, field)

@@ -21,6 +21,8 @@ from imgkit.examination.examiner import (
     state_folder,
 )
 
+_LIBRARIES = ("blake3", "pytsk3")
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -42,6 +44,25 @@ class Presence:
     examiner: Examiner
     state: StateFolder
     session: Session
+
+
+def library_versions(folders: Sequence[str] | None = None) -> dict[str, str]:
+    """Versions of the libraries that read evidence, as installed beside imgkit; nothing is imported for it.
+
+    Args:
+        folders: Where to look; None: as Python would.
+    """
+    found: dict[str, str] = {}
+    for folder in sys.path if folders is None else folders:
+        try:
+            names = os.listdir(folder or ".")
+        except OSError:
+            continue  # sys.path may name what is not there
+        for name in names:
+            library, dash, version = name.removesuffix(".dist-info").partition("-")
+            if dash and name.endswith(".dist-info") and library in _LIBRARIES:
+                found.setdefault(library, version)
+    return found
 
 
 def memory_of(environ: Mapping[str, str]) -> StateFolder:
@@ -85,5 +106,6 @@ def be_present(
         )
     state = memory_of(environ)
     actor = Actor(name=who.name, id=who.id, role=who.role, org=who.organisation)
-    session = Session(actor, state, argv=list(sys.argv if argv is None else argv))
+    argv = list(sys.argv if argv is None else argv)
+    session = Session(actor, state, argv=argv, libraries=library_versions())
     return Presence(user, settings, who, state, session)
