@@ -30,6 +30,7 @@ def test_every_command_has_a_help_with_one_example(imgkit: Imgkit, command: str)
     done = imgkit(*command.split(), "--help").ended(0)
     assert max(len(line) for line in done.lines) <= 80
     assert done.err == ""
+    assert not re.search(r"[A-Z](\.\.\.)? +\[required\]", done.out), "an argument without a help"
     text = " ".join(done.out.split())
     (example,) = re.findall(r"Example: (.*)$", text)
     words = shlex.split(example.replace("dev=$(", "").removesuffix(")"))
