@@ -48,7 +48,7 @@ def attach(bench: Bench, image: Path) -> str:
 
 def detached(bench: Bench, code: int, *words: str | Path) -> dict[str, Any]:
     """The device is down whatever the code says."""
-    document: dict[str, Any] = bench("detach", *words, "--json").ended(code).json
+    document: dict[str, list[dict[str, Any]]] = bench("detach", *words, "--json").ended(code).json
     assert bench.devices() == {}
     (entry,) = document["attachments"]
     assert entry["detached"]
@@ -209,7 +209,7 @@ def test_after_a_reboot(bench: Bench, case: Path) -> None:
 
 
 def test_taken_down_by_others(bench: Bench, case: Path) -> None:
-    """losetup -d, umount: the next runs say so, however many there are at once, and once."""
+    """By losetup -d and umount: the next runs say so, however many there are at once, and once."""
     part = bench.folder / "part"
     filesystems.make_tree(bench.folder / "tree")
     filesystems.make_clean(part, "squashfs", bench.folder / "tree")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from typing import TYPE_CHECKING
@@ -67,7 +68,8 @@ class Killing:
                     self._wait_for_a_record(process)
                 time.sleep(delay)
                 process.kill()
-                process.communicate()
+                _, err = process.communicate()
+            assert process.returncode in {-9, 0}, os.fsdecode(err)
             self.codes.append(process.returncode)
 
     def _let_be(self, words: tuple[str, ...]) -> tuple[float, float]:
@@ -118,6 +120,5 @@ def test_killed_at_any_moment(killing: Killing, verb: str) -> None:
     commands = killing.commands(verb)
     killing.kill_all(commands)
     assert len(killing.codes) == KILLS
-    assert set(killing.codes) <= {-9, 0}
     assert killing.codes.count(-9) >= KILLS // 3  # else the moments missed their runs
     killing.check()
