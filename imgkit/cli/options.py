@@ -118,7 +118,7 @@ def with_sudo(error: ImgkitError) -> str | None:
 
     words = _absolute(sys.argv[1:])
     for option, variable in (("--case", "IMGKIT_CASE"), ("--examiner", "IMGKIT_EXAMINER")):
-        value = os.environ.get(variable)
+        value = os.environ.get(variable) if words[:1] != ["status"] else None  # it takes neither
         if value and not any(
             word == option or word.startswith(f"{option}=") for word in words
         ):  # sudo drops variables
