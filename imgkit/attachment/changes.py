@@ -85,11 +85,12 @@ def _disk_now(attachment: Attachment, fd: int | None) -> BackingChange:
     try:
         now = backing_of(own, then.path)
         changes = _differences(replace(then, dev=now.dev, ino=now.ino), now)  # a node may be made anew
-        changes += _source_differences(attachment.source, source_facts(own), then.path)
+        source = source_facts(own)
+        changes += _source_differences(attachment.source, source, then.path)
     finally:
         if fd is None:
             os.close(own)
-    return BackingChange(changed=bool(changes), touched=False, details=tuple(changes), now=now)
+    return BackingChange(changed=bool(changes), touched=False, details=tuple(changes), now=now, source=source)
 
 
 def _source_differences(then: SourceFacts | None, now: SourceFacts | None, path: str) -> list[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 from imgkit.attachment import source
 from imgkit.attachment.bind import bind_free_device, control_lock, need_privilege
-from imgkit.attachment.extents import SECTOR, check_extent
+from imgkit.attachment.extents import SECTOR, check_extent, tail_notice
 from imgkit.attachment.facts import LABEL_LIMIT, LABEL_PREFIX, Attachment, Detached, split_label
 from imgkit.attachment.guard import take_guard
 from imgkit.attachment.prove import Wanted, check_proof, read_proof
@@ -277,13 +277,14 @@ def _attachment(
     below: _Below, asked: Extent, label: str, proof: Proof, *, number: int, notices: tuple[str, ...]
 ) -> Attachment:
     log, seq = split_label(label)
+    tail = asked.length - proof.size
     return Attachment(
         device=f"/dev/loop{number}",
         number=number,
         diskseq=proof.diskseq,
         extent=asked,
         block_size=proof.block_size,
-        clipped_tail=asked.length - proof.size,
+        clipped_tail=tail,
         read_only=proof.read_only,
         guard=below.guard,
         proof=proof,
@@ -292,5 +293,5 @@ def _attachment(
         log=log,
         seq=seq,
         source=below.facts,
-        notices=(*below.notices, *notices),
+        notices=(*below.notices, *notices, *tail_notice(tail, proof.block_size)),
     )

@@ -33,17 +33,17 @@ def check_extent(extent: Extent | None, media_size: int, *, block_size: int = SE
     if extent.end > media_size:
         raise AttachError(
             f"{asked}: that ends at {extent.end}, {extent.end - media_size} bytes past the media's end at {media_size}",
-            hint=_range_hint(extent.offset, media_size - extent.offset, block_size),
+            hint=_range_hint(extent, media_size, block_size),
         )
     if extent.offset % SECTOR:
         raise AttachError(
             f"{asked}: a loop device starts on a multiple of {SECTOR} bytes",
-            hint=_range_hint(extent.offset - extent.offset % SECTOR, extent.length, block_size),
+            hint=_range_hint(extent, media_size, block_size),
         )
     if extent.length % block_size:
         raise AttachError(
             f"{asked}: the last {extent.length % block_size} bytes fill no block of {block_size} and would be missing",
-            hint=_range_hint(extent.offset, extent.length, block_size),
+            hint=_range_hint(extent, media_size, block_size),
         )
     return extent, 0
 
@@ -55,6 +55,22 @@ def _whole_media(size: int, block_size: int) -> tuple[Extent, int]:
     return Extent(0, size - tail), tail
 
 
-def _range_hint(offset: int, length: int, block_size: int) -> str | None:
-    length -= length % block_size
-    return f"--offset {offset} --length {length} would do" if length else None
+def _range_hint(asked: Extent, media_size: int, block_size: int) -> str | None:
+    """The smallest range that covers what was asked for; where the media ends before it, what there is of that."""
+    offset = asked.offset - asked.offset % SECTOR
+    covering = -(-(asked.end - offset) // block_size) * block_size
+    length = min(covering, (media_size - offset) // block_size * block_size)
+    if not length:
+        return None
+    what = "covers it" if offset + length >= asked.end else "is what a device can show of it"
+    return f"--offset {offset} --length {length} {what}"
+
+
+def tail_notice(tail: int, block_size: int) -> tuple[str, ...]:
+    """What the examiner is told of bytes at the end that fill no block; nothing where there are none."""
+    if not tail:
+        return ()
+    bytes_are = "byte is" if tail == 1 else f"{tail} bytes are"
+    return (
+        f"the last {bytes_are} not on the device: a block has {block_size} (imgkit hash and verify read all)",
+    )

@@ -190,12 +190,14 @@ class BackingChange:
         touched: Only ctime differs (chmod, a backup, a link): verify.
         details: One sentence each.
         now: What stat says now, None where the file cannot be reached.
+        source: What a block device states and has counted now, None for a file.
     """
 
     changed: bool
     touched: bool
     details: tuple[str, ...]
     now: Backing | None
+    source: SourceFacts | None = None
 
     def __bool__(self) -> NoReturn:
         """Refuse to answer: `if change:` does not say which question was asked.

@@ -136,9 +136,7 @@ def _look(attachment: Attachment, fd: int, info: loop.LoopInfo64 | None) -> Deta
     changes = backing_now(attachment)
     swapped = _swapped(attachment, proof)
     if swapped:
-        changes = BackingChange(
-            changed=True, touched=False, details=(*swapped, *changes.details), now=changes.now
-        )
+        changes = replace(changes, changed=True, touched=False, details=(*swapped, *changes.details))
     return Detached(attachment, proof, guard, changes, _written(attachment, proof))
 
 

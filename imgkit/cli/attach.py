@@ -13,10 +13,13 @@ from imgkit.cli.options import ImageArgument
 from imgkit.cli.output import emit, flush, is_terminal, notice, say, table, tell_error
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from imgkit.examination.attached import Attached
     from imgkit.examination.detaching import TakenDown
 
 Document = dict[str, Any]
+Records = Document | list[Document] | None
 
 MISMATCH, TROUBLE = 1, 3
 
@@ -160,8 +163,8 @@ def detach(
     as_json: options.JsonOption = False,
 ) -> int:
     """Detach what imgkit attached; returns when the kernel has let go."""
-    done = _take_down("detach", what, everything, everyone, case, examiner, reason)
-    return _show_taken_down("imgkit.detach.v1", done, as_json=as_json)
+    done, records = _take_down("detach", what, everything, everyone, case, examiner, reason)
+    return _show_taken_down("imgkit.detach.v1", done, records, as_json=as_json)
 
 
 def unmount(
@@ -177,8 +180,8 @@ def unmount(
     as_json: options.JsonOption = False,
 ) -> int:
     """Unmount what imgkit mounted, and detach it."""
-    done = _take_down("unmount", what, everything, everyone, case, examiner, reason)
-    return _show_taken_down("imgkit.unmount.v1", done, as_json=as_json)
+    done, records = _take_down("unmount", what, everything, everyone, case, examiner, reason)
+    return _show_taken_down("imgkit.unmount.v1", done, records, as_json=as_json)
 
 
 def _take_down(
@@ -189,7 +192,7 @@ def _take_down(
     case: str | None,
     examiner: str | None,
     reason: str | None,
-) -> list[TakenDown]:
+) -> tuple[list[TakenDown], Records]:
     from imgkit.cli.options import asker
     from imgkit.examination.cases import log_path, stated
     from imgkit.examination.detaching import Selection, Takedown
@@ -201,14 +204,16 @@ def _take_down(
     selection = Selection(tuple(what or ()), everything, everyone, log)
     with presence.session:
         takedown = Takedown(presence, reason=reason, notify=notice)
-        return takedown.detach(selection) if verb == "detach" else takedown.unmount(selection)
+        done = takedown.detach(selection) if verb == "detach" else takedown.unmount(selection)
+    return done, takedown.records
 
 
-def _show_taken_down(schema: str, done: list[TakenDown], *, as_json: bool) -> int:
+def _show_taken_down(schema: str, done: list[TakenDown], records: Records, *, as_json: bool) -> int:
     for item in done:
         _tell_taken_down(item)
     if as_json:
-        emit({"schema": schema, "attachments": [_taken_down_document(item) for item in done], "skipped": []})
+        documents = [_taken_down_document(item) for item in done]
+        emit({"schema": schema, "attachments": documents, "skipped": [], "records": records})
     else:
         for item in done:
             if item.error is None:
@@ -220,11 +225,10 @@ def _show_taken_down(schema: str, done: list[TakenDown], *, as_json: bool) -> in
 
 def _tell_taken_down(item: TakenDown) -> None:
     device = item.attached.attachment.device
-    log, lines = item.records
     if item.error is not None:
         tell_error(item.error.message, item.error.hint)
-    if lines:
-        notice(f"{device}: recorded in log {log}, line {max(lines)}")
+    if item.lines:
+        notice(f"{device}: recorded in log {item.log}, line {max(item.lines)}")
     if item.unrecorded:
         notice(f"{device}: RECORDED NOWHERE: {item.unrecorded}; write down by hand what was done")
     elif item.spooled:
@@ -238,15 +242,13 @@ def _tell_taken_down(item: TakenDown) -> None:
     if item.error is None and item.guard == "none":
         notice(f"{device}: not guarded against writers while attached: verify the image")
     if item.error is None and not item.compared:
-        notice(
-            f"{device}: no record of its attach is at hand: the image was not compared with how it was then"
-        )
+        notice(f"{device} was attached by {item.by}: the image was not compared with how it was at attach")
 
 
 def _taken_down_document(item: TakenDown) -> Document:
     from imgkit.examination.attached import attachment_document
+    from imgkit.examination.recorder import records_of
 
-    log, lines = item.records
     document = attachment_document(item.attached) | {
         "detached": item.error is None,
         "unmounted": item.unmounted,
@@ -256,7 +258,7 @@ def _taken_down_document(item: TakenDown) -> Document:
         "guard_at_detach": item.guard,
         "not_yet_in_log": item.spooled,
         "recorded_nowhere": item.unrecorded,
-        "records": {"log": log, "seq": [min(lines), max(lines)]} if lines else None,
+        "records": records_of(item.log or "", item.lines) if item.lines else None,
     }
     if item.error is not None:
         document["error"] = {"kind": item.error.kind, "message": item.error.message, "hint": item.error.hint}
@@ -295,11 +297,21 @@ def status(as_json: options.JsonOption = False) -> int:
         )
         for item, origin in zip(there, origins, strict=True)
     ]
-    table(("device", "nr", "proof", "guard", "case: by", "mounted at", "image"), rows, right=(1,))
+    headers = ("device", "nr", "proof", "guard", "case: by", "mounted at", "image")
+    table(headers, rows, right=(1,), narrow=_say_attachment)
     for item in there:
         for text in item.attachment.notices:
             notice(f"{item.attachment.device}: {text}")
     return 0
+
+
+def _say_attachment(row: Sequence[str]) -> None:
+    device, number, proof, guard, who, mounted, image = row
+    part = f"partition {number}" if number else "whole"
+    say(f"{device}  {part}  {proof}  {guard}  {who}")
+    say(f"  {image}")
+    if mounted:
+        say(f"  mounted at {mounted}")
 
 
 # name -> the function, and an example for its --help

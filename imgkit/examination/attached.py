@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from imgkit.custody.clock import boot_id
 from imgkit.custody.record import path_fields, path_of
 
 if TYPE_CHECKING:
-    from imgkit.attachment import Attachment, Proof
+    from collections.abc import Mapping
+
+    from imgkit.attachment import Attachment, Backing, Detached, Proof, SourceFacts
     from imgkit.mounting import Mount
 
 Record = dict[str, Any]
@@ -36,41 +39,97 @@ class Attached:
 
 def attachment_facts(attachment: Attachment) -> Record:
     """What a record keeps of an attachment: enough to compare with at detach."""
-    proof, backing = attachment.proof, attachment.backing
+    proof = attachment.proof
     facts: Record = {
+        **_extent_facts(attachment),
+        "guard": attachment.guard,
+        "label": attachment.label,
+        "proof": {
+            **_proof_facts(proof, counters(proof)),
+            "sectors_written_before": proof.sectors_written,
+            "sectors_discarded_before": proof.sectors_discarded,
+        },
+        "backing": _backing_facts(attachment.backing),
+    }
+    if attachment.source is not None:
+        facts["source"] = source_document(attachment.source)
+    if attachment.notices:
+        facts["notices"] = list(attachment.notices)
+    return facts
+
+
+def detached_facts(result: Detached, *, compared: bool) -> Record:
+    """What a record keeps of how a device was just before it went, and of what lies below it now.
+
+    Args:
+        result: What detach saw.
+        compared: Whether it was compared with facts of the time of attach; else nobody knows what the node had counted.
+    """
+    facts: Record = {
+        **_extent_facts(result.attachment),
+        "read_only": True,  # asked, as of every device
+        "gone_before": result.gone_before,
+        "guard": result.guard,
+        "compared": compared,
+        "sectors_written": result.writes,
+        "details": list(result.changes.details),
+    }
+    if result.proof is not None:
+        facts["proof"] = _proof_facts(result.proof, counters(result.attachment.proof) if compared else None)
+    if result.changes.now is not None:
+        facts["backing"] = _backing_facts(result.changes.now)
+    if result.changes.source is not None:
+        facts["source"] = source_document(result.changes.source)
+    return facts
+
+
+def mount_facts(mounted: Mount) -> Record:
+    """What a record keeps of a mount, as mountinfo shows it."""
+    return {
+        **path_fields(mounted.target, key="target"),
+        "driver": mounted.filesystem,
+        "options": list(mounted.options),
+        "view": mounted.view,
+        "journal": mounted.journal,
+    }
+
+
+def _extent_facts(attachment: Attachment) -> Record:
+    return {
         "device": attachment.device,
         "diskseq": attachment.diskseq or 0,
         "offset": attachment.extent.offset,
         "length": attachment.extent.length,
         "block_size": attachment.block_size,
         "clipped_tail": attachment.clipped_tail,
-        "guard": attachment.guard,
-        "label": attachment.label,
-        "proof": {
-            **proof_document(proof, counters(proof)),
-            "sectors_written_before": proof.sectors_written,
-            "sectors_discarded_before": proof.sectors_discarded,
-            "size": proof.size,
-            "offset": proof.offset,
-            "sizelimit": proof.sizelimit,
-        },
-        "backing": {
-            **path_fields(backing.path),
-            "dev": str(backing.dev),
-            "ino": str(backing.ino),
-            "bytes": backing.size,
-            "mtime": str(backing.mtime_ns),
-            "ctime": str(backing.ctime_ns),
-            "kind": backing.kind,
-            "rdev": str(backing.rdev),
-            "links": backing.links,
-        },
     }
-    if attachment.source is not None:
-        facts["source"] = source_document(attachment)
-    if attachment.notices:
-        facts["notices"] = list(attachment.notices)
-    return facts
+
+
+def _proof_facts(proof: Proof, counted: tuple[int, int] | None) -> Record:
+    """All that the kernel was asked, for a record."""
+    return {
+        **proof_document(proof, counted),
+        "read_only": proof.read_only,
+        "size": proof.size,
+        "offset": proof.offset,
+        "sizelimit": proof.sizelimit,
+        "block_size": proof.block_size,
+        "diskseq": proof.diskseq or 0,
+    }
+
+
+def _backing_facts(backing: Backing) -> Record:
+    return {
+        **path_fields(backing.path),
+        "dev": str(backing.dev),
+        "ino": str(backing.ino),
+        "bytes": backing.size,
+        "mtime": str(backing.mtime_ns),
+        "ctime": str(backing.ctime_ns),
+        "kind": backing.kind,
+        "rdev": str(backing.rdev),
+        "links": backing.links,
+    }
 
 
 def counters(proof: Proof) -> tuple[int, int]:
@@ -97,11 +156,8 @@ def proof_document(proof: Proof, counted: tuple[int, int] | None) -> Record:
     }
 
 
-def source_document(attachment: Attachment) -> Record:
-    """The block device below an attachment: what identifies it, and whether a write blocker was seen."""
-    source = attachment.source
-    if source is None:
-        return {}
+def source_document(source: SourceFacts) -> Record:
+    """The block device below an attachment: what identifies it, whether a write blocker was seen, what it counted."""
     facts: Record = {
         "name": source.name,
         "size": source.size,
@@ -112,6 +168,33 @@ def source_document(attachment: Attachment) -> Record:
     }
     optional = {"diskseq": source.diskseq, "serial": source.serial, "wwn": source.wwn, "model": source.model}
     return facts | {key: value for key, value in optional.items() if value is not None}
+
+
+def is_told_by(attachment: Attachment, data: Mapping[str, Any], boot: str) -> bool:
+    """Whether a record may tell of an attachment whose label names its line.
+
+    A log that was put back from a copy gives its lines out again, so the label alone does not say it. LOOP_CHANGE_FD
+    swaps the file and raises diskseq: that is still the attachment of the record, and a change of evidence.
+
+    Args:
+        attachment: From the kernel.
+        data: Of the outcome (or only the intent) of an attach, or of the intent of a mount.
+        boot: The boot id of that record.
+    """
+    proof = attachment.proof
+    if boot != boot_id():
+        return False
+    if "offset" in data and "length" in data:
+        shown = data["length"] - data["length"] % data.get("block_size", proof.block_size)
+        if (data["offset"], shown) != (proof.offset, proof.sizelimit):
+            return False
+    device = data.get("device", data.get("source"))
+    if device is not None:
+        return bool(device == attachment.device and data.get("diskseq", 0) <= (attachment.diskseq or 0))
+    files = data.get("files")
+    if not isinstance(files, list) or not files:
+        return True
+    return (files[0].get("dev"), files[0].get("ino")) == (str(proof.device), str(proof.inode))
 
 
 def recorded(attachment: Attachment, data: Record) -> Attachment:
@@ -168,8 +251,10 @@ def attachment_document(attached: Attached) -> Record:
         "mountpoint": mounted.target if mounted else None,
         "filesystem": attached.filesystem,
         "options": list(mounted.options) if mounted else [],
+        "view": mounted.view if mounted else None,
+        "journal": mounted.journal if mounted else None,
         "notices": [*attachment.notices, *(mounted.notices if mounted else ())],
     }
     if attachment.source is not None:
-        document["source"] = source_document(attachment)
+        document["source"] = source_document(attachment.source)
     return document

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from imgkit.attachment import detach, signals_held
 from imgkit.attachment.release import is_gone
-from imgkit.custody.record import path_fields
 from imgkit.errors import AttachError, CustodyError, ImgkitError, UsageError
-from imgkit.examination.attached import Attached, counters, proof_document, recorded
+from imgkit.examination.attached import Attached, detached_facts, mount_facts, recorded
 from imgkit.examination.cases import identity_in
 from imgkit.examination.knowledge import KnownLogs, log_uuid
 from imgkit.examination.recorder import Recorder
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
 
 Record = dict[str, Any]
 
+_NAMED = 8  # of a longer list
+
 
 @dataclass(slots=True)
 class TakenDown:
@@ -42,7 +43,9 @@ class TakenDown:
         unmounted: Directories it was unmounted from.
         spooled: Why the records are not yet in the case log, or None.
         unrecorded: Why nothing has the records, not even the spool, or None: to be written down by hand.
-        records: (log uuid, lines written).
+        by: Who attached it.
+        log: UUID of the log of its attach, or None.
+        lines: Lines of that log that tell of this one.
         error: Why it could not be taken down, or None.
     """
 
@@ -54,7 +57,9 @@ class TakenDown:
     unmounted: list[str] = field(default_factory=list)
     spooled: str | None = None
     unrecorded: str | None = None
-    records: tuple[str, list[int]] = ("", [])
+    by: str = ""
+    log: str | None = None
+    lines: list[int] = field(default_factory=list)
     error: ImgkitError | None = None
 
 
@@ -83,6 +88,11 @@ class Takedown:
         self._notify = notify
         self._logs = KnownLogs(presence.state)
         self._recorder = Recorder(self._logs, presence.session, reason=reason)
+
+    @property
+    def records(self) -> Record | list[Record] | None:
+        """`records` of the document: what was written, to whichever logs."""
+        return self._recorder.records
 
     def detach(self, selection: Selection) -> list[TakenDown]:
         """Detach what is selected; a mounted one is refused by name."""
@@ -122,19 +132,33 @@ class Takedown:
 
     def _all(self, there: list[Attached], selection: Selection) -> list[Attached]:
         is_mine = self._is_mine if selection.case is None else self._is_of(selection.case, there)
-        chosen = []
+        chosen, others = [], []
         for item in there:
-            origin, device = self._logs.origin(item.attachment), item.attachment.device
-            mine = is_mine(origin)
+            mine = is_mine(self._logs.origin(item.attachment))
             if mine or selection.everyone:
                 chosen.append(item)
-            if selection.everyone and not mine:
-                self._notify(f"{device} was attached by {origin.who}")
-            elif not mine:
-                self._notify(f"{device} stays: it was attached by {origin.who}; --everyone takes it down too")
+            if not mine:
+                others.append(item)
+        if selection.everyone:
+            for item in others:
+                who = self._logs.origin(item.attachment).who
+                self._notify(f"{item.attachment.device} was attached by {who}")
+        elif others:
+            self._notify(self._what_stays(others))
         return chosen
 
+    def _what_stays(self, others: Sequence[Attached]) -> str:
+        """One line, however many there are."""
+        devices: dict[str, list[str]] = {}
+        for item in others:
+            devices.setdefault(self._logs.origin(item.attachment).who, []).append(item.attachment.device)
+        named = [f"{_some(found)} of {who}" for who, found in devices.items()]
+        return f"attached by others, and stays: {_some(named, '; ')} (--everyone takes it down too)"
+
     def _is_mine(self, origin: Origin) -> bool:
+        """This examiner's; where no log tells whose it is any more, that of a log which this user wrote to."""
+        if origin.actor_id is None:
+            return origin.path is not None
         return origin.actor_id == self._presence.examiner.id
 
     def _is_of(self, case: str, there: Sequence[Attached]) -> Callable[[Origin], bool]:
@@ -177,12 +201,17 @@ class Takedown:
 
     def _unmount(self, item: Attached, mounted: Mount, done: TakenDown) -> None:
         origin = self._logs.origin(item.attachment)
-        data = {
+        there = {"filesystem": item.filesystem["type"]} if item.filesystem else {}
+        data: Record = {
             "source": mounted.source,
-            "attached_line": item.attachment.seq or 0,
-            **path_fields(mounted.target, key="target"),
+            "diskseq": item.attachment.diskseq or 0,
+            **origin.line_facts,
+            **there,
+            **mount_facts(mounted),
         }
-        with self._recorder.taking_down(origin, "evidence.unmounted", data, exhibit=item.exhibit) as act:
+        with self._recorder.taking_down(
+            origin, "evidence.unmounted", data, exhibit=item.exhibit, lines=done.lines
+        ) as act:
             created = self._logs.created_for(origin, mounted.target)
             identity = identity_in(os.path.dirname(mounted.target)) if created else None
             unmount(mounted.target, source=mounted.source, created=created, identity=identity)
@@ -192,25 +221,36 @@ class Takedown:
     def _detach(self, item: Attached, done: TakenDown, pin: int | None) -> None:
         attachment = item.attachment
         origin = self._logs.origin(attachment)
+        done.log, done.by = origin.log, origin.who
         if origin.data is not None:
             attachment = recorded(attachment, origin.data)
             done.compared = True
         data: Record = {
             "device": attachment.device,
             "diskseq": attachment.diskseq or 0,
-            "attached_line": attachment.seq or 0,
+            "label": attachment.label,
+            **origin.line_facts,
         }
-        with self._recorder.taking_down(origin, "evidence.detached", data, exhibit=item.exhibit) as act:
+        with self._recorder.taking_down(
+            origin, "evidence.detached", data, exhibit=item.exhibit, lines=done.lines
+        ) as act:
             result = detach(attachment, own=pin)
             _judge(done, result)
-            act.data.update(_outcome(result, done))
+            act.data.update(
+                detached_facts(result, compared=done.compared), details=[*done.changed, *done.touched]
+            )
         _note_trouble(done, act)
         for kind, details in (("evidence.changed", done.changed), ("evidence.touched", done.touched)):
             if details and (done.compared or kind == "evidence.changed"):
                 facts = {**data, "details": list(details)}
-                missed = self._recorder.event(origin, kind, facts, exhibit=item.exhibit)
+                missed = self._recorder.event(origin, kind, facts, exhibit=item.exhibit, lines=done.lines)
                 done.spooled = done.spooled or missed
-        done.records = (origin.log or "", self._recorder.lines(origin))
+
+
+def _some(names: Sequence[str], between: str = ", ") -> str:
+    """The first few of what may be thousands."""
+    more = f"{between}and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return between.join(names[:_NAMED]) + more
 
 
 def _note_trouble(done: TakenDown, act: TakingDown) -> None:
@@ -226,30 +266,6 @@ def _judge(done: TakenDown, result: Detached) -> None:
         done.changed = (*writes, *changes.details)
     elif result.touched:
         done.touched = changes.details
-
-
-def _outcome(result: Detached, done: TakenDown) -> Record:
-    data: Record = {
-        "gone_before": result.gone_before,
-        "guard": result.guard,
-        "compared": done.compared,
-        "sectors_written": result.writes,
-        "details": [*done.changed, *done.touched],
-    }
-    if result.proof is not None:
-        counted = counters(result.attachment.proof) if done.compared else None
-        data["proof"] = proof_document(result.proof, counted)
-    now = result.changes.now
-    if now is not None:
-        data["backing"] = {
-            **path_fields(now.path),
-            "dev": str(now.dev),
-            "ino": str(now.ino),
-            "bytes": now.size,
-            "mtime": str(now.mtime_ns),
-            "ctime": str(now.ctime_ns),
-        }
-    return data
 
 
 def _is_meant(item: Attached, name: str) -> bool:

@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from imgkit.attachment import list_attachments
+from imgkit.attachment.extents import tail_notice
 from imgkit.custody.reading import read_records
-from imgkit.custody.record import MALFORMED, path_fields, path_of
+from imgkit.custody.record import path_fields, path_of
 from imgkit.errors import CustodyError
-from imgkit.examination.attached import Attached, counted_before
+from imgkit.examination.attached import Attached, counted_before, is_told_by
 from imgkit.examination.cases import identity_in
+from imgkit.image import Extent
 from imgkit.mounting import list_mounts
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from imgkit.attachment import Attachment
     from imgkit.custody.state import StateFolder
+    from imgkit.mounting import Mount
 
 Record = dict[str, Any]
 
@@ -30,7 +33,8 @@ class Origin:
     Attributes:
         log: UUID in the kernel's label, or None (made through the API, without a log).
         line: Of the intent, or None.
-        path: Where that log was last seen, or None.
+        path: Where this user last saw that log, or None.
+        lost: What the log says of that line instead, where it could be read and does not tell of this attachment.
         case: Number of the case, or the name of its folder, or None.
         actor_id, actor_name: Who attached it, or None.
         data: Of the outcome of the attach, or None where the log cannot be read or has none.
@@ -40,6 +44,7 @@ class Origin:
     log: str | None = None
     line: int | None = None
     path: str | None = None
+    lost: str | None = None
     case: str | None = None
     actor_id: str | None = None
     actor_name: str | None = None
@@ -52,13 +57,29 @@ class Origin:
     @property
     def who(self) -> str:
         """Name and id of who attached it, in words where nobody is known."""
-        if self.actor_name is None:
+        if self.actor_name is not None:
+            return f"{self.actor_name} <{self.actor_id}>"
+        if self.path is None:
             return "somebody whose log this host does not know"
-        return f"{self.actor_name} <{self.actor_id}>"
+        return f"a run for log {self.log} at {self.path}, which {self.lost or 'cannot be read'}"
+
+    @property
+    def line_facts(self) -> Record:
+        """`attached_line` of a record; nothing where that line of the log is not, or not any more, this attach."""
+        return {} if self.lost is not None else {"attached_line": self.line or 0}
 
     def was_at(self, path: str) -> bool:
         """Whether a file of the image lay at that path when it was attached."""
         return os.path.abspath(path) in (path_of(item) for item in self.files)
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What a log tells of the attach that began at one of its lines, and when it ran: the intent, then the outcome."""
+
+    origin: Origin
+    data: Record
+    boot: str
 
 
 class KnownLogs:
@@ -66,10 +87,12 @@ class KnownLogs:
 
     def __init__(self, state: StateFolder) -> None:
         self._state = state
-        self._origins: dict[tuple[str, int], Origin] = {}
+        self._told: dict[tuple[str, int], _Told] = {}
         self._created: dict[tuple[str, str], list[str]] = {}
         self._runs: dict[tuple[str, int], list[str]] = {}
-        self._read: set[str] = set()
+        self._lines: dict[
+            str, int
+        ] = {}  # of each log that was looked for; 0: it could not be read to its end
 
     def attached_now(self) -> Iterator[Attached]:
         """What imgkit has attached, from the kernel, with what the logs add to it.
@@ -81,26 +104,31 @@ class KnownLogs:
         mounts = {mounted.source: mounted for mounted in list_mounts(attachments)}
         for attachment in attachments:
             origin = self.origin(attachment)
-            mounted = mounts.get(attachment.device)
-            filesystem = next((item.get("filesystem") for item in origin.mounts), None)
             yield Attached(
                 _compared(attachment, origin),
                 _image_of(attachment, origin),
                 origin.exhibit,
                 origin.partition,
-                {"type": filesystem, "label": None, "uuid": None} if mounted and filesystem else None,
-                mounted,
+                _filesystem_of(origin),
+                _as_recorded(mounts.get(attachment.device), origin),
                 counted_before(origin.data) if origin.data is not None else None,
             )
 
     def origin(self, attachment: Attachment) -> Origin:
-        """What is known of where an attachment comes from."""
-        if attachment.log is None or attachment.seq is None:
+        """What is known of where an attachment comes from: the label names a line, and that line must tell of it."""
+        log, line = attachment.log, attachment.seq
+        if log is None or line is None:
             return Origin()
-        if attachment.log not in self._read:
-            self._read.add(attachment.log)
-            self._read_log(attachment.log)
-        return self._origins.get((attachment.log, attachment.seq), Origin(attachment.log, attachment.seq))
+        if log not in self._lines:
+            self._lines[log] = self._read_log(log)
+        told = self._told.get((log, line))
+        if told is not None and is_told_by(attachment, told.data, told.boot):
+            return told.origin
+        lost = None
+        if self._lines[log]:
+            is_there = line <= self._lines[log]
+            lost = f"tells of something else at line {line}" if is_there else f"no longer has line {line}"
+        return Origin(log, line, self.path_of_log(log), lost)
 
     def created_for(self, origin: Origin, target: str) -> tuple[str, ...]:
         """The directories that the run which mounted it made for a mount point, outermost first.
@@ -108,6 +136,8 @@ class KnownLogs:
         Of several mounts below one DIR the first made DIR; whichever comes down last shall remove it.
         """
         runs = self._runs.get((origin.log or "", origin.line or 0), ())
+        if origin.lost is not None:
+            return ()
         made = {path for run in runs for path in self._created[(origin.log or "", run)]}
         return tuple(sorted(path for path in made if f"{target}/".startswith(f"{path}/")))
 
@@ -118,25 +148,31 @@ class KnownLogs:
         except CustodyError:
             return None  # a damaged memory keeps nobody from taking a device down
 
-    def _read_log(self, log: str) -> None:
-        """Collect the attach and mount records of one log; a log that is gone or damaged just tells less."""
+    def _read_log(self, log: str) -> int:
+        """Collect the attach and mount records of one log and count its lines.
+
+        0 where it is gone or damaged: then it just tells less.
+        """
         path = self.path_of_log(log)
         if path is None:
-            return
+            return 0
         case = os.path.basename(os.path.dirname(path))
         intents: dict[str, Record] = {}
+        lines = 0
         try:
             for record in read_records(path, identity=identity_in(os.path.dirname(path))):
                 if record["log"] != log:
-                    return  # another log lies at that path now
-                if record["seq"] == 1:
+                    return 0  # another log lies at that path now
+                lines = record["seq"]
+                if lines == 1:
                     case = record["data"].get("number") or case
                 if record["type"] == "evidence.attached":
                     self._take_attach(record, intents, path, case)
                 elif record["type"] == "evidence.mounted" and record["phase"] == "outcome":
                     self._take_mount(record)
-        except (CustodyError, *MALFORMED):
-            return
+        except CustodyError:
+            return 0
+        return lines
 
     def _take_attach(self, record: Record, intents: dict[str, Record], path: str, case: str) -> None:
         if record["phase"] == "intent":
@@ -144,24 +180,28 @@ class KnownLogs:
         intent = intents.get(record["op"])
         if intent is None:
             return
-        self._origins[(record["log"], intent["seq"])] = Origin(
+        done = record.get("result") == "ok"
+        origin = Origin(
             record["log"],
             intent["seq"],
             path,
-            case,
-            record["actor"]["id"],
-            record["actor"]["name"],
-            record["data"] if record.get("result") == "ok" else None,
-            record.get("exhibit"),
-            intent["data"].get("partition"),
-            tuple(item for item in intent["data"].get("files", ()) if isinstance(item, dict)),
+            case=case,
+            actor_id=record["actor"]["id"],
+            actor_name=record["actor"]["name"],
+            data=record["data"] if done else None,
+            exhibit=record.get("exhibit"),
+            partition=intent["data"].get("partition"),
+            files=tuple(item for item in intent["data"].get("files", ()) if isinstance(item, dict)),
         )
+        said = record if done else intent
+        self._told[(record["log"], intent["seq"])] = _Told(origin, said["data"], said["time"]["boot_id"])
 
     def _take_mount(self, record: Record) -> None:
         key = (record["log"], record["data"].get("attached_line", -1))
-        if key in self._origins and record["result"] == "ok":
-            origin = self._origins[key]
-            self._origins[key] = replace(origin, mounts=(*origin.mounts, record["data"]))
+        told = self._told.get(key)
+        if told is not None and record["result"] == "ok":
+            origin = replace(told.origin, mounts=(*told.origin.mounts, record["data"]))
+            self._told[key] = replace(told, origin=origin)
             created = record["data"].get("created")
             if isinstance(created, list):
                 of_run = self._created.setdefault((record["log"], record["session"]), [])
@@ -170,19 +210,47 @@ class KnownLogs:
 
 
 def _compared(attachment: Attachment, origin: Origin) -> Attachment:
-    """Say so where the kernel now shows something else than was recorded (LOOP_CHANGE_FD swaps the file below)."""
-    if origin.data is None:
-        return attachment
-    then, backing, proof = origin.data, origin.data["backing"], attachment.proof
-    pairs = [
-        ("inode", (backing["dev"], backing["ino"]), (str(proof.device), str(proof.inode))),
-        ("diskseq", then["diskseq"], proof.diskseq or 0),
-        ("offset", then["offset"], proof.offset),
-    ]
-    notices = tuple(
-        f"NOT WHAT WAS ATTACHED: {name} was {was} and is {now}" for name, was, now in pairs if was != now
-    )
-    return replace(attachment, notices=(*attachment.notices, *notices)) if notices else attachment
+    """With the extent that was asked for; and say so where the kernel now shows something else than was recorded.
+
+    LOOP_CHANGE_FD swaps the file below.
+    """
+    then, proof = origin.data, attachment.proof
+    notices = list(attachment.notices)
+    if then is not None:
+        extent = Extent(proof.offset, then["length"])
+        attachment = replace(attachment, extent=extent, clipped_tail=then["clipped_tail"])
+        pairs = [
+            (
+                "inode",
+                (then["backing"]["dev"], then["backing"]["ino"]),
+                (str(proof.device), str(proof.inode)),
+            ),
+            ("diskseq", then["diskseq"], proof.diskseq or 0),
+        ]
+        notices += [
+            f"NOT WHAT WAS ATTACHED: {name} was {was} and is {now}" for name, was, now in pairs if was != now
+        ]
+    notices += tail_notice(attachment.clipped_tail, attachment.block_size)
+    return replace(attachment, notices=tuple(notices))
+
+
+def _as_recorded(mounted: Mount | None, origin: Origin) -> Mount | None:
+    """A mount with what was found out when it was made: mountinfo alone cannot tell a dirty journal from a doubtful one."""
+    for data in origin.mounts:
+        if mounted is None or path_of(data, key="target") != mounted.target:
+            continue
+        if data.get("options") == list(mounted.options):
+            notices = tuple(data.get("notices", ()))
+            mounted = replace(mounted, view=data["view"], journal=data["journal"], notices=notices)
+    return mounted
+
+
+def _filesystem_of(origin: Origin) -> Record | None:
+    """`filesystem` of a document, as it was identified at attach."""
+    found = (origin.data or {}).get("filesystem")
+    if not isinstance(found, dict):
+        return None
+    return {"label": None, "uuid": None} | found
 
 
 def _image_of(attachment: Attachment, origin: Origin) -> Record:

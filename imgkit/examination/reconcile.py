@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from imgkit.custody.record import path_of
 from imgkit.errors import AttachError, HostError, NotPermitted
+from imgkit.examination.attached import is_told_by
 from imgkit.linux import sysblock
 
 if TYPE_CHECKING:
@@ -30,7 +32,8 @@ def look_at_world(intent: Mapping[str, Any], ledger: Ledger) -> tuple[str, Recor
     """
     kind, data = intent["type"], intent["data"]
     if kind in ("evidence.attached", "evidence.mounted"):
-        bound = _settled_devices(intent["log"], data.get("attached_line", intent["seq"]))
+        told = _Told(intent["log"], data.get("attached_line", intent["seq"]), data, intent["time"]["boot_id"])
+        bound = _settled_devices(told)
         if bound is None:
             return "unknown", {"devices": "not permitted to look", **_mounted_at(data)}
         return ("unknown" if bound else "interrupted"), {"devices": bound, **_mounted_at(data)}
@@ -41,12 +44,22 @@ def look_at_world(intent: Mapping[str, Any], ledger: Ledger) -> tuple[str, Recor
     return "interrupted", {}
 
 
-def _settled_devices(log: str, line: int) -> list[str] | None:
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What a record says of an attachment, at a line that the log may have given to another one before."""
+
+    log: str
+    line: int
+    data: Mapping[str, Any]
+    boot: str
+
+
+def _settled_devices(told: _Told) -> list[str] | None:
     """_devices_of, once the kernel has let go of what the killed run alone held (it takes it a moment)."""
     from imgkit.mounting import list_mounts
 
     deadline = time.monotonic() + _LETTING_GO
-    while found := _devices_of(log, line):
+    while found := _devices_of(told):
         if time.monotonic() > deadline or all(item.proof.staying for item in found):
             break
         if list_mounts(found):
@@ -55,14 +68,15 @@ def _settled_devices(log: str, line: int) -> list[str] | None:
     return None if found is None else [item.device for item in found]
 
 
-def _devices_of(log: str, line: int) -> list[Attachment] | None:
-    """What carries the label of this intent now; None where that cannot be seen (no root)."""
+def _devices_of(told: _Told) -> list[Attachment] | None:
+    """What carries the label of that line now and may be what is told of; None where that cannot be seen (no root)."""
     from imgkit.attachment import list_attachments
 
     try:
-        return [item for item in list_attachments() if (item.log, item.seq) == (log, line)]
+        there = [item for item in list_attachments() if (item.log, item.seq) == (told.log, told.line)]
     except (NotPermitted, HostError, AttachError):
         return None
+    return [item for item in there if is_told_by(item, told.data, told.boot)]
 
 
 def _mounted_at(data: Mapping[str, Any]) -> Record:
@@ -89,7 +103,7 @@ def is_gone(known: AttachmentRecord, log: str) -> bool:
     if diskseq and sysblock.read_number(name, "diskseq") == diskseq:
         return False
     # Bound, and not known by its number: LOOP_CHANGE_FD raises it too, and leaves the label; before 5.15 there is none.
-    return _devices_of(log, known.line) == []
+    return _devices_of(_Told(log, known.line, known.data, known.boot_id)) == []
 
 
 def current_boot_id() -> str:

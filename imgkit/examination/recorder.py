@@ -12,6 +12,8 @@ from imgkit.examination.cases import identity_in
 from imgkit.examination.takedown import TakingDown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from imgkit.custody.session import Session
     from imgkit.examination.knowledge import KnownLogs, Origin
 
@@ -28,18 +30,26 @@ class Recorder:
         self._open: dict[str, CustodyLog | CustodyError] = {}
         self._lines: dict[str, list[int]] = {}
 
-    def taking_down(self, origin: Origin, kind: str, data: Record, *, exhibit: str | None) -> TakingDown:
-        """An act in the log of the attach that does not wait for it."""
+    def taking_down(
+        self, origin: Origin, kind: str, data: Record, *, exhibit: str | None, lines: list[int]
+    ) -> TakingDown:
+        """An act in the log of the attach that does not wait for it; the lines it gets there are added to `lines`."""
         session = self._session
         if origin.log is None:
             return TakingDown(session, None, kind, data)
         log = self._writable(origin)
-        options = {"exhibit": exhibit, "reason": self._reason, "on_written": self._note(origin.log)}
+        options: Record = {
+            "exhibit": exhibit,
+            "reason": self._reason,
+            "on_written": self._note(origin.log, lines),
+        }
         if isinstance(log, CustodyLog):
             return TakingDown(session, log, kind, data, **options)
         return TakingDown(session, SpooledLog(origin.log, session), kind, data, why=log.message, **options)
 
-    def event(self, origin: Origin, kind: str, data: Record, *, exhibit: str | None) -> str | None:
+    def event(
+        self, origin: Origin, kind: str, data: Record, *, exhibit: str | None, lines: list[int]
+    ) -> str | None:
         """An event in the log of the attach; the spool takes it where the log does not, and the answer is why.
 
         Raises:
@@ -50,7 +60,7 @@ class Recorder:
         log = self._writable(origin)
         if isinstance(log, CustodyLog):
             try:
-                self._note(log.uuid)(log.event(kind, data, exhibit=exhibit, reason=self._reason))
+                self._note(log.uuid, lines)(log.event(kind, data, exhibit=exhibit, reason=self._reason))
             except CustodyError as error:
                 log = error
         if isinstance(log, CustodyError):
@@ -58,12 +68,20 @@ class Recorder:
             return log.message
         return None
 
-    def lines(self, origin: Origin) -> list[int]:
-        """Lines that were written to the log of an origin."""
-        return self._lines.get(origin.log or "", [])
+    @property
+    def records(self) -> Record | list[Record] | None:
+        """`records` of a document: the log and its lines; a list where several logs were written to."""
+        written = [records_of(log, lines) for log, lines in self._lines.items() if lines]
+        return written[0] if len(written) == 1 else written or None
 
-    def _note(self, log: str) -> Any:
-        return self._lines.setdefault(log, []).append
+    def _note(self, log: str, lines: list[int]) -> Callable[[int], None]:
+        of_log = self._lines.setdefault(log, [])
+
+        def note(line: int) -> None:
+            of_log.append(line)
+            lines.append(line)
+
+        return note
 
     def _writable(self, origin: Origin) -> CustodyLog | CustodyError:
         uuid = origin.log or ""
@@ -83,3 +101,8 @@ class Recorder:
         except CustodyError as error:
             return error
         return log
+
+
+def records_of(log: str, lines: list[int]) -> Record:
+    """One entry of `records`: a log and the first and last line that were written to it."""
+    return {"log": log, "seq": [min(lines), max(lines)]}

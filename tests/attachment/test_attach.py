@@ -106,6 +106,12 @@ def test_odd_sizes_of_whole_media(size: int, make_image: MakeImage) -> None:
         assert device.attachment.extent == Extent(0, size)
         assert read_device(device) == image.read_at(0, shown)
         assert ours(device.attachment)[0].clipped_tail == size - shown
+        told = [text for text in device.attachment.notices if "not on the device" in text]
+        assert len(told) == (size > shown)
+        assert all(
+            "last byte is" in text if size - shown == 1 else f"last {size - shown} bytes" in text
+            for text in told
+        )
 
 
 @pytest.mark.parametrize("size", [1, 511])
