@@ -23,7 +23,7 @@ from imgkit.examination.attaching import (
 from imgkit.examination.cases import identity_in
 from imgkit.examination.evidence import image_document
 from imgkit.examination.inspecting import filesystem_document
-from imgkit.examination.places import leave_unused, take_folder
+from imgkit.examination.places import folder_below_run
 from imgkit.filesystems.signatures import identify
 from imgkit.image import Extent
 from imgkit.mounting import check_mountable, mount, unmount
@@ -174,11 +174,9 @@ def _planned_below_run(
         yield []
         return
     parts = [_part(target) for target, _ in found]
-    base = take_folder(_name(examination, evidence), parts, evidence.image, examination.log.uuid)
-    try:
+    name, log = _name(examination, evidence), examination.log.uuid
+    with folder_below_run(name, parts, evidence.image, log) as base:
         yield _planned(found, base, alone=False)
-    finally:
-        leave_unused(base, parts)
 
 
 def _part(target: Target) -> str:

@@ -1,9 +1,16 @@
-"""Where file systems are seen below /run/imgkit: a folder an exhibit or image, taken atomically, shared with nobody else's."""
+"""Where file systems are seen below /run/imgkit: a folder an exhibit or image, shared with nobody else's.
+
+Whoever looks for a folder holds a lock on /run/imgkit for that moment; whoever mounts in one holds a shared lock on it
+until that is done. Both go with their process, so that a folder which nobody holds and nothing is mounted in was left
+by a killed run, and is taken away.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import time
 from typing import TYPE_CHECKING
 
 from imgkit.attachment import list_attachments
@@ -11,81 +18,141 @@ from imgkit.errors import MountError
 from imgkit.mounting import list_mounts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from imgkit.image import Image
 
 MOUNT_ROOT = "/run/imgkit"
 _LONGEST_NAME = 200  # bytes, so that there is room for a number
+_LOOKING = 10.0  # seconds that others may look for a folder
 
 
-def take_folder(name: str, parts: Sequence[str], image: Image, log: str) -> str:
-    """Return MOUNT_ROOT/name with a new empty directory for each part; another number where others have the folder.
+@contextlib.contextmanager
+def folder_below_run(name: str, parts: Sequence[str], image: Image, log: str) -> Iterator[str]:
+    """Yield MOUNT_ROOT/name with an empty directory for each part; another number where others have the folder.
 
-    Mounts of the same image for the same log come together in one folder, whichever command makes them.
+    Mounts of the same image for the same log come together in one folder, whichever command makes them. What nothing
+    was mounted on at the end is taken away.
 
     Raises:
-        MountError: MOUNT_ROOT cannot be written to.
+        MountError: MOUNT_ROOT cannot be written to, or is kept locked.
     """
     name = os.fsdecode(os.fsencode(name.replace("/", "_"))[:_LONGEST_NAME]).strip(".") or "image"
+    with contextlib.ExitStack() as held:
+        try:
+            with _root_locked():
+                path, fd = _taken(name, parts, image, log)
+        except OSError as error:
+            raise MountError(
+                f"cannot make a directory below {MOUNT_ROOT}: {error.strerror}",
+                hint="name a directory to mount on",
+            ) from error
+        held.callback(os.close, fd)
+        held.callback(_leave_unused, path, parts)
+        yield path
+
+
+@contextlib.contextmanager
+def _root_locked() -> Iterator[None]:
+    os.makedirs(MOUNT_ROOT, 0o755, exist_ok=True)
+    fd = os.open(MOUNT_ROOT, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        os.makedirs(MOUNT_ROOT, 0o755, exist_ok=True)
-        number = 1
-        while True:
-            path = os.path.join(MOUNT_ROOT, name if number == 1 else f"{name}-{number}")
-            if _taken_whole(path, parts) or (_is_of(path, image, log) and _taken_beside(path, parts)):
-                return path
-            number += 1
-    except OSError as error:
-        raise MountError(
-            f"cannot make a directory below {MOUNT_ROOT}: {error.strerror}",
-            hint="name a directory to mount on",
-        ) from error
+        deadline = time.monotonic() + _LOOKING
+        while not _locked(fd, fcntl.LOCK_EX):
+            if time.monotonic() > deadline:
+                raise MountError(
+                    f"cannot mount: another process keeps {MOUNT_ROOT} locked",
+                    hint="name a directory to mount on",
+                )
+            time.sleep(0.005)
+        yield
+    finally:
+        os.close(fd)
 
 
-def leave_unused(path: str, parts: Sequence[str]) -> None:
-    """Take away what nothing was mounted on."""
-    for folder in (*(os.path.join(path, part) for part in parts), path):
-        with contextlib.suppress(OSError):  # in use: it goes with its last mount
-            os.rmdir(folder)
-
-
-def _taken_whole(path: str, parts: Sequence[str]) -> bool:
-    """A rename succeeds only onto nothing or an empty directory: two who want one name cannot both get it."""
-    aside = os.path.join(MOUNT_ROOT, f".new-{os.getpid()}-{os.urandom(4).hex()}")
-    os.mkdir(aside, 0o755)
-    for part in parts:
-        os.mkdir(os.path.join(aside, part), 0o755)
+def _locked(fd: int, how: int) -> bool:
     try:
-        os.rename(aside, path)
-    except OSError:
-        leave_unused(aside, parts)
+        fcntl.flock(fd, how | fcntl.LOCK_NB)
+    except BlockingIOError:
         return False
     return True
 
 
-def _taken_beside(path: str, parts: Sequence[str]) -> bool:
-    """Directories of our own beside those of earlier commands: mkdir tells who was first."""
+def _taken(name: str, parts: Sequence[str], image: Image, log: str) -> tuple[str, int]:
+    """A folder and a descriptor that holds it."""
+    ours, others, unseen = _shown(image, log)
+    for path in ours:
+        if path not in others and (fd := _entered(path, parts)) is not None:
+            return path, fd
+    number = 1
+    while True:
+        path = os.path.join(MOUNT_ROOT, name if number == 1 else f"{name}-{number}")
+        if path not in ours and path not in others:
+            if not unseen:
+                _sweep(path)
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(path, 0o755)
+                if (fd := _entered(path, parts)) is not None:
+                    return path, fd
+        number += 1
+
+
+def _shown(image: Image, log: str) -> tuple[list[str], set[str], bool]:
+    """Folders below MOUNT_ROOT in which this image is seen for this log, those in which anything else is, and more.
+
+    The third: whether a mount may be there that is not seen from here. Removing its directory would take down what is
+    mounted in another mount namespace.
+    """
+    facts, there = image.segments[0].stat, list_attachments()
+    same = (log, facts.st_dev, facts.st_ino)
+    mine = {item.device for item in there if (item.log, item.proof.device, item.proof.inode) == same}
+    ours: list[str] = []
+    others: set[str] = set()
+    mounts = list_mounts(there)
+    for mount in mounts:
+        folder = os.path.dirname(mount.target)
+        if os.path.dirname(folder) != MOUNT_ROOT:
+            continue
+        if mount.source not in mine:
+            others.add(folder)
+        elif folder not in ours:
+            ours.append(folder)
+    unseen = {item.device for item in there if not item.proof.staying} - {mount.source for mount in mounts}
+    return ours, others, bool(unseen)
+
+
+def _entered(path: str, parts: Sequence[str]) -> int | None:
+    """Hold a folder and make a directory for each part in it; None where one is there already, or the folder went away."""
     made: list[str] = []
+    fd = -1
     try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fcntl.flock(fd, fcntl.LOCK_SH)
         for part in parts:
             os.mkdir(os.path.join(path, part), 0o755)
             made.append(part)
-    except OSError:  # somebody is quicker, or its last mount came down meanwhile
-        for part in made:
-            os.rmdir(os.path.join(path, part))
-        return False
-    return True
+    except (FileExistsError, FileNotFoundError):
+        _leave_unused(path, made)
+        if fd >= 0:
+            os.close(fd)
+        return None
+    return fd
 
 
-def _is_of(path: str, image: Image, log: str) -> bool:
-    """Whether everything that is mounted in a folder, and that is something, shows this image for this log."""
-    there = list_attachments()
-    shown = {mount.source for mount in list_mounts(there) if mount.target.startswith(path + "/")}
-    facts = image.segments[0].stat
-    ours = {
-        item.device
-        for item in there
-        if item.log == log and (item.proof.device, item.proof.inode) == (facts.st_dev, facts.st_ino)
-    }
-    return bool(shown) and shown <= ours
+def _sweep(path: str) -> None:
+    """Take away what a killed run left: a folder that nobody holds. What is mounted in it, or lies in it, stays."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return  # not there, or none of ours
+    try:
+        if _locked(fd, fcntl.LOCK_EX):
+            _leave_unused(path, os.listdir(path))
+    finally:
+        os.close(fd)
+
+
+def _leave_unused(path: str, parts: Sequence[str]) -> None:
+    for folder in (*(os.path.join(path, part) for part in parts), path):
+        with contextlib.suppress(OSError):  # in use: it goes with its last mount
+            os.rmdir(folder)
