@@ -9,7 +9,7 @@ import typer
 
 from imgkit.cli import options
 from imgkit.cli.options import ImageArgument
-from imgkit.cli.output import emit, human, say, table
+from imgkit.cli.output import emit, human, say, say_fact, table
 from imgkit.cli.times import local_time
 from imgkit.custody.record import printable
 from imgkit.errors import UsageError
@@ -182,10 +182,16 @@ def show(
             ("lines", str(document["lines"])),
             *facts,
         ],
+        narrow=say_fact,
     )
     for item in document["exhibits"]:
         say()
-        table((item["exhibit"], f"added at line {item['line']}"), _exhibit_rows(item))
+        table(
+            (item["exhibit"], f"added at line {item['line']}"),
+            _exhibit_rows(item),
+            narrow=say_fact,
+            narrow_headers=True,
+        )
     for item in document["attachments"]:
         say()
         say(
@@ -199,13 +205,15 @@ def _exhibit_rows(item: Document) -> Iterator[tuple[str, str]]:
         yield "description", item["description"]
     yield (
         "image",
-        f"{item['format']}, {item['size']} bytes ({human(item['size'] or 0)}), {item['segments']} files",
+        f"{item['format']}, {item['size']} bytes ({human(item['size'] or 0)})"
+        + (f", {item['segments']} files" if item["segments"] != 1 else ""),
     )
     for path in item["paths"]:
         yield "path", path
     for digest in item["stated"]:
         yield "stated", digest
-    for own in item["own"]:
+    first = {(own["of"], own["digest"]): own for own in reversed(item["own"])}
+    for own in sorted(first.values(), key=lambda own: own["line"]):
         yield f"line {own['line']}", f"{own['of']} {own['digest']}"
     yield "verified", f"{item['verdict']} (line {item['verdict_line']})" if item["verdict"] else "never"
 

@@ -273,7 +273,7 @@ def _print_verified(result: Verified) -> None:
                 if where.path is None
                 else f"{where.path}" + (f" line {where.line}" if where.line else "")
             )
-            say(f"  {'ok  ' if item.matches else 'BAD '} {part.part.of} {item.actual}")
+            say(f"  {'ok  ' if item.matches else 'BAD '} {part.part.of} {item.actual}", hang=5)
             if not item.matches:
                 say(f"       expected {item.reference.digest}")
             say(f"       stated by {printable(place)} ({where.kind}, {where.origin}, {where.protection})")
@@ -284,6 +284,9 @@ def _print_verified(result: Verified) -> None:
         _tell_trouble(part)
     for text in result.notices:
         notice(text)
+    for missed in result.uncompared:
+        if not any(part.read_errors for part in result.parts):
+            notice(f"nothing to hold {missed.digest} of {missed.of} against: there is no such part")
     say(f"verdict: {_WORDS[str(result.verdict)]}")
 
 

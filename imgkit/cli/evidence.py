@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from imgkit.cli import options
 from imgkit.cli.options import ImageArgument
-from imgkit.cli.output import emit, human, is_terminal, notice, say, table
+from imgkit.cli.output import emit, human, is_terminal, notice, say, say_fact, table
 
 if TYPE_CHECKING:
     from imgkit.examination import Examination
@@ -67,7 +67,7 @@ def _print_info(document: Document) -> None:
     rows += [(name, str(value)) for name, value in document["metadata"].items()]
     segments = facts["segments"]
     rows += [("segments", str(document["image"].get("segment_count", len(segments))))]
-    table(("fact", "value"), rows)
+    table(("fact", "value"), rows, narrow=say_fact)
     if len(segments) > 1:
         say()
         table(("segment", "bytes"), [(item["path"], str(item["size"])) for item in segments], right=(1,))

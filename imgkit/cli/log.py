@@ -14,6 +14,8 @@ from imgkit.custody.record import printable
 from imgkit.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from imgkit.custody.verify import Verification
 
 Document = dict[str, Any]
@@ -41,8 +43,14 @@ def show(
         emit({"schema": "imgkit.log.show.v1", "log": chosen.log, "lines": len(records), "entries": records})
         return 0
     rows = [_row(number, record) for number, record in enumerate(records, start=1)]
-    table(("line", "time", "by", "exhibit", "what", "told"), rows, right=(0,))
+    table(("line", "time", "by", "exhibit", "what", "told"), rows, right=(0,), narrow=_say_record)
     return 0
+
+
+def _say_record(row: Sequence[str]) -> None:
+    line, time, who, exhibit, what, told = row
+    say(f"{line:>4}  {time}  {who}" + (f"  {exhibit}" if exhibit else ""), hang=6)
+    say(f"      {what}" + (f": {told}" if told else ""))
 
 
 def _row(number: int, record: Document) -> tuple[str, ...]:
@@ -76,7 +84,7 @@ def _told(record: Document) -> str:
     if isinstance(digests, dict):
         words += [f"{name} {str(value)[:16]}" for name, value in sorted(digests.items())]
     if "error" in record:
-        words.append(record["error"]["text"])
+        words.append(record["error"].get("text") or record["error"].get("class", "error"))
     if "reason" in record:
         words.append(f"reason: {record['reason']}")
     return ", ".join(str(word) for word in words)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import sys
 import time
 from typing import TYPE_CHECKING, Any, Never
@@ -14,9 +15,9 @@ from imgkit.custody.record import plain, printable
 from imgkit.errors import HostError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from types import TracebackType
-    from typing import Self
+    from typing import Self, TextIO
 
     from rich.progress import Progress as RichProgress
 
@@ -27,9 +28,10 @@ UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _emitted = False
 
 
-def say(text: str = "") -> None:
-    """A line of the result, escaped."""
-    _write(printable(text))
+def say(text: str = "", *, hang: int = 2) -> None:
+    """A line of the result, escaped; on a terminal broken between words, `hang` columns in."""
+    for line in _fitted(printable(text), sys.stdout, hang):
+        _write(line)
 
 
 def say_bytes(text: str) -> None:
@@ -40,8 +42,35 @@ def say_bytes(text: str) -> None:
 def notice(text: str) -> None:
     """A line beside the result. That nobody can be told of it any more stops no work."""
     with contextlib.suppress(OSError):
-        sys.stderr.write(printable(text) + "\n")
+        for line in _fitted(printable(text), sys.stderr, 2):
+            sys.stderr.write(line + "\n")
         sys.stderr.flush()
+
+
+def _fitted(line: str, stream: TextIO, hang: int) -> list[str]:
+    """The line as it is in a pipe; a command in a hint stays whole, so that it can be copied."""
+    if not stream.isatty() or line.startswith("hint: "):
+        return [line]
+    width = columns()
+    if len(line) <= width:
+        return [line]
+    import textwrap
+
+    text = line.lstrip()
+    lead = " " * (len(line) - len(text))
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=lead,
+        subsequent_indent=lead + " " * hang,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def columns() -> int:
+    """Columns of the terminal."""
+    return shutil.get_terminal_size().columns
 
 
 def emit(document: Document) -> None:
@@ -120,22 +149,40 @@ def human(size: int) -> str:
     return f"{size} B" if unit == 0 else f"{value:.1f} {UNITS[unit]}"
 
 
-def table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[int] = ()) -> None:
+def table(
+    headers: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    right: Sequence[int] = (),
+    narrow: Callable[[Sequence[str]], object] | None = None,
+    narrow_headers: bool = False,
+) -> None:
     """Columns: a rich table on a terminal, aligned plain lines in a pipe. Cells are escaped here.
 
     Args:
         headers: One word a column.
         rows: Text; every cell a string.
         right: Columns of numbers.
+        narrow: Says one row in lines, where the terminal is narrower than the table.
+        narrow_headers: There, the headers are said as a row, too.
     """
     cells = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(len(row[n]) for row in [list(headers), *cells]) for n in range(len(headers))]
     if is_terminal():
+        if narrow is not None and sum(widths) + 2 * len(widths) - 2 > columns():
+            for row in [headers, *cells] if narrow_headers else cells:
+                narrow(row)
+            return
         _rich_table(headers, cells, right)
         return
-    widths = [max(len(row[n]) for row in [list(headers), *cells]) for n in range(len(headers))]
     for row in [list(headers), *cells]:
         parts = [text.rjust(widths[n]) if n in right else text.ljust(widths[n]) for n, text in enumerate(row)]
         say("  ".join(parts).rstrip())
+
+
+def say_fact(row: Sequence[str]) -> None:
+    """A row of two cells, a fact and its value, as lines."""
+    say(f"{row[0]}  {row[1]}")
 
 
 def _rich_table(headers: Sequence[str], cells: list[list[str]], right: Sequence[int]) -> None:
@@ -144,7 +191,7 @@ def _rich_table(headers: Sequence[str], cells: list[list[str]], right: Sequence[
     from rich.table import Table
     from rich.text import Text
 
-    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     for number, header in enumerate(headers):
         shown.add_column(header, justify="right" if number in right else "left", overflow="fold")
     for row in cells:

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from imgkit.custody.log import CustodyLog
+from imgkit.custody.record import validate
 from imgkit.errors import CustodyError, UsageError
 from imgkit.examination.cases import identity_in
 from imgkit.examination.ledger import fold
@@ -193,8 +194,8 @@ def show_case(path: str, records: Iterable[Record]) -> Record:
         CustodyError: The log is empty.
     """
     ledger = fold(records)
-    if not ledger.opened:
-        raise CustodyError(f"{path} holds no record", code="BAD_LINE")
+    if not ledger.opened or validate(ledger.opened):
+        raise CustodyError(f"{path} does not begin as a custody log", code="BAD_LINE")
     exhibits = []
     for item in ledger.known():
         files = item.added.get("files")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -100,7 +102,10 @@ def mounted_image(
             except CustodyError:
                 raise
             except ImgkitError as error:
-                skipped.append(Skipped(item.target.partition, error.message, error.hint, empty=False))
+                hint = error.hint
+                if isinstance(error, NotMountable):  # its hint names the device, which has gone again
+                    hint = _next_command(evidence, item.target, error)
+                skipped.append(Skipped(item.target.partition, error.message, hint, empty=False))
         yield mounted, sorted(skipped, key=lambda item: item.partition or 0)
 
 
@@ -203,7 +208,8 @@ def _next_command(evidence: Evidence, target: Target, error: NotMountable) -> st
     if error.hint is None:
         return None
     part = f" -p {target.partition}" if target.partition else ""
-    return f"imgkit attach {evidence.image.path}{part}, then: {error.hint}"
+    hint = re.sub(r"/dev/loop\d+", "/dev/loopN", error.hint)
+    return f"imgkit attach {shlex.quote(evidence.image.path)}{part}, then: {hint}"
 
 
 def _name(examination: Examination, evidence: Evidence) -> str:

@@ -218,9 +218,12 @@ def _parts_needed(evidence: Evidence, references: Sequence[Reference]) -> list[P
     stated = {item.of for item in references}
     if any(of.startswith("segment:") for of in stated):
         parts += [part for part in _segments(evidence) if part.of in stated]
-    numbers = sorted(int(of.partition(":")[2]) for of in stated if of.startswith("partition:"))
-    if numbers:
-        parts += parts_of(evidence, partitions=numbers, container=False)
+    numbers = {int(of.partition(":")[2]) for of in stated if of.startswith("partition:")}
+    if numbers:  # a partition that is not there any more is told as not compared
+        there = {item.number for item in evidence.table.partitions if item.extent.end <= evidence.image.size}
+        parts += (
+            parts_of(evidence, partitions=sorted(numbers & there), container=False) if numbers & there else []
+        )
     return parts
 
 

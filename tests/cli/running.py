@@ -68,6 +68,7 @@ class Imgkit:
         self.base = base
         self.folder = base / "work"
         self.folder.mkdir()
+        self.running: list[subprocess.Popen[bytes]] = []
         self.user: User | None = None
         self.command: tuple[str, ...] = (COMMAND,)
         kept = ("PATH", "LANG", "LC_ALL", "TZ")
@@ -117,13 +118,17 @@ class Imgkit:
         out, err = out or b"", err or b""
         return Done(process.returncode, os.fsdecode(out), os.fsdecode(err))
 
-    def on_terminal(self, *words: str | bytes | os.PathLike[str], **variables: str | None) -> str:
-        """What a run writes to a terminal of 80 columns, as it comes out of it."""
+    def on_terminal(
+        self, *words: str | bytes | os.PathLike[str], typed: str = "", **variables: str | None
+    ) -> str:
+        """What a run writes to a terminal of 80 columns, as it comes out of it; `typed` waits in the keyboard."""
         leader, follower = os.openpty()
         termios.tcsetwinsize(follower, (24, 80))
         env = {"TERM": "xterm-256color", "COLUMNS": None, **variables}
         with self.popen(*words, env=env, stdin=follower, stdout=follower, stderr=follower) as process:
             os.close(follower)
+            os.write(leader, typed.encode())
+            self.running = [process]
             pieces = []
             try:
                 while piece := os.read(leader, 65536):

@@ -232,7 +232,8 @@ def test_the_folder_rule_and_the_settings_hold_under_sudo(person: Imgkit) -> Non
     person("hash", "../disk.dd", cwd=case).ended(0)
     done = person.sudo("info", "../disk.dd", cwd=case).ended(0)
     assert "case case, as Jane Doe <jane@lab>, line " in done.err
-    person.sudo("case", "enclose", "../disk.dd", cwd=case).ended(0)
+    person.image("report.pdf", b"%PDF")
+    person.sudo("case", "enclose", "../report.pdf", cwd=case).ended(0)
     assert not strangers(case, person.user)
     assert not own_log(person).exists()
 
