@@ -144,3 +144,28 @@ def test_making(bench: Bench, case: Path, disk_made: Path, verb: str, number: si
         wait_until(bench.is_clean)
         assert not {"OPEN_INTENT", "OPEN_ATTACHMENT"} & set(bench.verified(case))
     assert CODES[number] in codes
+
+
+@pytest.mark.parametrize("number", CODES)
+@pytest.mark.parametrize("verb", ["detach", "unmount"])
+def test_taking_down(bench: Bench, case: Path, disk_made: Path, verb: str, number: signal.Signals) -> None:
+    """Each device is down and told of, or as it was: nothing is between."""
+    disk = bench.folder / "disk.dd"
+    disk.write_bytes(disk_made.read_bytes())
+    words = ("-p", "1", "-p", "2", "-p", "3")
+    for delay in (0.0, 0.02, 0.04):
+        made = bench("attach" if verb == "detach" else "mount", disk, *words).ended(0).lines
+        with start(bench, verb, "--all") as process:
+            wait_for_growth(bench, case, process)
+            time.sleep(delay)
+            process.send_signal(number)
+            code, document, _ = end(process)
+        assert code in {0, CODES[number]}
+        assert document["schema"] == ("imgkit.error.v1" if code else f"imgkit.{verb}.v1")
+        left = bench.status()
+        assert {item["device"] for item in left} == bench.devices().keys()
+        assert all(item["mountpoint"] in made for item in left if verb == "unmount")
+        gone = [record for record in bench.of_type(case, "evidence.detached") if record["result"] == "ok"]
+        assert len(gone) % len(made) == (len(made) - len(left)) % len(made)
+        assert "OPEN_INTENT" not in bench.verified(case)
+        bench(verb, "--all").ended(0)
