@@ -118,7 +118,7 @@ def _wants_json() -> bool:
 
 def _terminate(number: int, frame: FrameType | None) -> None:
     del number, frame
-    raise Terminated
+    raise Terminated("stopped by SIGTERM")
 
 
 def _last_resort(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 Record = dict[str, Any]
 
 
+def stopped_by(error: BaseException) -> str:
+    """What stopped an act that did not fail by itself, in words: its own, else the signal that Python raises it for."""
+    return str(error) or {KeyboardInterrupt: "stopped by SIGINT"}.get(type(error), type(error).__name__)
+
+
 class Act:
     """A context manager around one act: entering writes the intent, leaving writes the outcome.
 
@@ -83,9 +88,11 @@ class Act:
 
     def fail(self, error: BaseException) -> None:
         """The act did not succeed: an error is `failed`, a signal is `interrupted`."""
-        stopped = not isinstance(error, Exception)
-        self.result = "interrupted" if stopped else "failed"
-        self.error = error
+        if isinstance(error, Exception):
+            self.result, self.error = "failed", error
+        else:
+            self.result = "interrupted"
+            self.error = {"class": type(error).__name__, "text": stopped_by(error)}
 
     def write(self) -> None:
         """Append the outcome, durable.
