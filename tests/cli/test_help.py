@@ -33,10 +33,15 @@ def test_every_command_has_a_help_with_one_example(imgkit: Imgkit, command: str)
     assert not re.search(r"[A-Z](\.\.\.)? +\[required\]", done.out), "an argument without a help"
     text = " ".join(done.out.split())
     (example,) = re.findall(r"Example: (.*)$", text)
-    words = shlex.split(example.replace("dev=$(", "").removesuffix(")"))
-    start = words.index("imgkit") + 1
-    assert words[start : start + len(command.split())] == command.split()
-    assert imgkit(*command.split(), "-h").ended(0).out == done.out
+    words = shlex.split(example.split(" > ")[0].replace("dev=$(", "").removesuffix(")"))
+    words = words[words.index("imgkit") + 1 :]
+    assert words[: len(command.split())] == command.split()
+    if command in {"demo", "selftest"}:
+        return
+    # What it names is not there, so it is not done; but it is understood.
+    alone = command in {"status", "doctor", "case new"}
+    done = imgkit(*words) if alone else imgkit(*words, "--case", "nowhere")
+    assert done.code in {0, 3} or "9f86d081" in example, done.err
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -55,23 +60,6 @@ def test_the_commands_listed_are_all_there_are(imgkit: Imgkit) -> None:
         names = re.findall(r"^│ ([a-z][a-z-]+) ", text, re.MULTILINE)
         shown |= {f"{group} {name}".strip() for name in names} - {"case", "log"}
     assert shown == set(COMMANDS)
-
-
-def test_every_example_is_understood(imgkit: Imgkit) -> None:
-    for command in COMMANDS:
-        text = " ".join(imgkit(*command.split(), "--help").out.split())
-        example = re.findall(r"Example: (.*)$", text)[0].split(" > ")[0]
-        words = shlex.split(example.replace("dev=$(", "").removesuffix(")"))
-        words = words[words.index("imgkit") + 1 :]
-        if command not in {"demo", "selftest"}:
-            done = (
-                imgkit(*words, "--case", "nowhere")
-                if command not in {"status", "doctor", "case new"}
-                else imgkit(*words)
-            )
-            assert "no such option" not in done.err.lower(), words
-            assert done.code in {0, 2, 3}
-            assert done.code != 2 or "9f86d081" in example, (words, done.err)
 
 
 def test_version(imgkit: Imgkit) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -117,15 +118,19 @@ def test_jsonl_is_one_document_a_line_also_for_what_failed(imgkit: Imgkit) -> No
 def test_progress_json_is_lines_on_stderr(imgkit: Imgkit) -> None:
     path = imgkit.folder / "big.dd"
     with path.open("xb") as file:
-        file.truncate(3 << 30)
-    done = imgkit("hash", path, "-a", "sha3_512", "-a", "md5", "--progress", "json", "--json").ended(0)
-    assert done.json["images"][0]["of"] == "media"
-    lines = [json.loads(line) for line in done.err.splitlines() if line.startswith("{")]
-    assert lines
+        file.truncate(1 << 40)
+    process = imgkit.popen("hash", path, "-a", "md5", "--progress", "json", "--json")
+    assert process.stderr is not None
+    told = [process.stderr.readline() for _ in range(3)]
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=30)
+    assert json.loads(out)["error"]["kind"] == "interrupted"
+    lines = [json.loads(line) for line in told if line.startswith(b"{")]
+    assert len(lines) == 2  # one a second, after the line that says who acts
     for line in lines:
         assert set(line) == {"progress", "done", "total", "rate", "seconds_left"}
-        assert 0 < line["done"] <= line["total"] == 3 << 30
-    assert [line["done"] for line in lines] == sorted(line["done"] for line in lines)
+        assert 0 < line["done"] < line["total"] == 1 << 40
+    assert lines[0]["done"] < lines[1]["done"]
 
 
 def test_a_name_that_is_no_utf8_is_valid_json(imgkit: Imgkit) -> None:

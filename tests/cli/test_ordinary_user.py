@@ -202,7 +202,7 @@ def test_hash_as_user_and_attach_with_sudo_are_in_one_log(person: Imgkit) -> Non
     assert device.removeprefix("/dev/") not in bound_loop_devices()
     person("verify", disk).ended(0)
     kinds = [record["type"] for record in person.records(own_log(person)) if record["phase"] != "intent"]
-    assert kinds == [
+    assert [kind for kind in kinds if kind != "evidence.inspected"] == [
         "log.opened",
         "evidence.added",
         "evidence.hashed",

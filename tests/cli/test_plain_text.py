@@ -73,6 +73,7 @@ def test_every_command_prints_hostile_names_escaped(imgkit: Imgkit) -> None:
         ("hash", image, "--" + HOSTILE),
     ):
         plain(imgkit(*words))
+    for words in (("info", image), ("verify", image), ("case", "show"), ("log", "show"), ("hash", HOSTILE)):
         plain(imgkit(*words, "--json"))
     shown = imgkit("log", "show").out
     assert SHOWN in shown
