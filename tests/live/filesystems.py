@@ -33,6 +33,13 @@ PACKED: Mapping[str, Sequence[str]] = {
     "squashfs": ("mksquashfs", "{tree}", "{image}", "-noappend", "-quiet", "-no-progress"),
     "erofs": ("mkfs.erofs", "--quiet", "{image}", "{tree}"),
 }
+# What shows the file system as it is without its journal.
+UNREPLAYED: Mapping[str, str] = {
+    "ext3": "noload",
+    "ext4": "noload",
+    "xfs": "norecovery,nouuid",
+    "btrfs": "rescue=nologreplay",
+}
 KINDS = (*MAKERS, *PACKED)
 SECTOR = 512
 
@@ -117,7 +124,32 @@ def make_clean(image: Path, kind: str, tree: Path) -> None:
 
 
 def make_dirty(image: Path, kind: str, tree: Path) -> None:
-    """The same, and `late.txt` in the journal only; taken while it was mounted."""
+    """The same, and `late.txt` in the journal only; taken while it was mounted.
+
+    Whoever calls sync(2) at that moment (every sfdisk does) writes the journal's content back: then once more.
+    """
+    for _ in range(8):
+        _take_while_mounted(image, kind, tree)
+        if kind not in UNREPLAYED or not _was_written_back(image, kind):
+            return
+        image.unlink()
+    msg = f"no {kind} could be taken before its journal was written back"
+    raise AssertionError(msg)
+
+
+def _was_written_back(image: Path, kind: str) -> bool:
+    folder = image.with_name(image.name + ".look")
+    folder.mkdir()
+    options = f"ro,loop,{UNREPLAYED[kind]}"
+    subprocess.run(["mount", "-t", kind, "-o", options, str(image), str(folder)], check=True)
+    try:
+        return (folder / "late.txt").exists()
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+        folder.rmdir()
+
+
+def _take_while_mounted(image: Path, kind: str, tree: Path) -> None:
     original = image.with_name(image.name + ".original")
     make_clean(original, kind, tree)
     with mounted(original, kind) as folder:

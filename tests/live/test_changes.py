@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-pytestmark = [pytest.mark.live, pytest.mark.xdist_group("changes")]
+pytestmark = pytest.mark.live
 
 MIB = 1 << 20
 LOOP_CHANGE_FD = 0x4C06

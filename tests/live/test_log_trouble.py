@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-pytestmark = [pytest.mark.live, pytest.mark.xdist_group("log trouble")]
+pytestmark = pytest.mark.live
 
 NOT_YET = "NOT YET IN THE CASE LOG"
 # The outcome of one type cannot be appended: as when the disk under the log breaks in the middle of an act.

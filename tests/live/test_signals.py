@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = [pytest.mark.live, pytest.mark.xdist_group("signals")]
+pytestmark = pytest.mark.live
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 MOMENTS = 12  # of attach and of mount, for each signal
