@@ -35,9 +35,9 @@ def main() -> int:
     except ImgkitError as error:
         code = _fail(error.kind, error.message, _hint_of(error), error.exit_code)
     except KeyboardInterrupt:
-        code = _fail("interrupted", "interrupted (SIGINT); what was begun was undone", None, INTERRUPTED)
+        code = _fail("interrupted", "interrupted (SIGINT); nothing is left half done", None, INTERRUPTED)
     except Terminated:
-        code = _fail("terminated", "terminated (SIGTERM); what was begun was undone", None, TERMINATED)
+        code = _fail("terminated", "terminated (SIGTERM); nothing is left half done", None, TERMINATED)
     except BrokenPipeError:
         code = BROKEN_PIPE
     except OSError as error:

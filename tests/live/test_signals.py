@@ -169,3 +169,19 @@ def test_taking_down(bench: Bench, case: Path, disk_made: Path, verb: str, numbe
         assert len(gone) % len(made) == (len(made) - len(left)) % len(made)
         assert "OPEN_INTENT" not in bench.verified(case)
         bench(verb, "--all").ended(0)
+
+
+@pytest.mark.parametrize("verb", ["attach", "mount"])
+def test_nobody_reads_the_result(bench: Bench, case: Path, disk_made: Path, verb: str) -> None:
+    """A reader that went away: nobody knows the device, so it does not stay."""
+    disk = bench.folder / "disk.dd"
+    disk.write_bytes(disk_made.read_bytes())
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = bench(verb, disk, "-p", "1", stdout=writing).ended(141)
+    finally:
+        os.close(writing)
+    assert "was taken down again" in done.err
+    assert bench.is_clean()
+    assert [record["result"] for record in bench.of_type(case, "evidence.detached")] == ["ok"]
