@@ -130,7 +130,8 @@ def source_facts(fd: int) -> SourceFacts | None:
     folder = sysblock.folder_of(facts.st_rdev)
     name = os.path.basename(folder or "")
     disk = _disk_of(folder)
-    counters = sysblock.read_counters(name) or sysblock.Counters(0, 0)
+    below = name if disk == folder else f"{os.path.basename(disk)}/{name}"  # a partition counts for itself
+    counters = sysblock.read_counters(below) or sysblock.Counters(0, 0)
     return SourceFacts(
         name=name,
         size=blockdev.blkgetsize64(fd),

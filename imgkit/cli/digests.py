@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from imgkit.examination import Evidence, Examination
-    from imgkit.examination.verifying import Hashed, Verified
+    from imgkit.examination.reading import Hashed
+    from imgkit.examination.verifying import Verified
 
 Document = dict[str, Any]
 
@@ -39,6 +40,7 @@ def hash_(
     images: ImagesArgument,
     algorithm: AlgorithmOption = None,
     partition: options.PartitionOption = None,
+    sector_size: options.SectorSizeOption = None,
     container: Annotated[
         bool, typer.Option("--container", help="Hash the files as they lie, not the media.")
     ] = False,
@@ -66,7 +68,8 @@ def hash_(
         return result
 
     _algorithms(algorithm)
-    run = _Run("imgkit.hash.v1", images, as_json=as_json, as_lines=as_lines, progress=progress)
+    options.check_sector_size(sector_size)
+    run = _Run("imgkit.hash.v1", images, sector_size, as_json=as_json, as_lines=as_lines, progress=progress)
     with options.open_examination(case, examiner, exhibit, reason) as examination:
         return run.over(examination, work, _print_hashes)
 
@@ -87,6 +90,7 @@ def verify(
         ),
     ] = None,
     algorithm: AlgorithmOption = None,
+    sector_size: options.SectorSizeOption = None,
     zero_fill: ZeroFillOption = False,
     case: options.CaseOption = None,
     exhibit: options.ExhibitOption = None,
@@ -101,6 +105,7 @@ def verify(
 
     expected = [Digest.parse(text) for text in expect or ()]
     names = _algorithms(algorithm)
+    options.check_sector_size(sector_size)
     if expected and len(images) > 1:
         raise UsageError(
             "--expect states the digest of one image",
@@ -118,7 +123,7 @@ def verify(
         )
         return result
 
-    run = _Run("imgkit.verify.v1", images, as_json=as_json, as_lines=as_lines, progress=progress)
+    run = _Run("imgkit.verify.v1", images, sector_size, as_json=as_json, as_lines=as_lines, progress=progress)
     with options.open_examination(case, examiner, exhibit, reason) as examination:
         return run.over(examination, work, _print_verified)
 
@@ -133,13 +138,21 @@ class _Run:
     """One command over several images: each is opened, examined and shown on its own; 1 beats 3 beats 0."""
 
     def __init__(
-        self, schema: str, images: list[str], *, as_json: bool, as_lines: bool, progress: str | None
+        self,
+        schema: str,
+        images: list[str],
+        sector_size: int | None,
+        *,
+        as_json: bool,
+        as_lines: bool,
+        progress: str | None,
     ) -> None:
         options.check_progress(progress)
         if as_json and as_lines:
             raise UsageError("--json prints one document, --jsonl one a line: choose")
         self._schema = schema
         self._images = images
+        self._sector_size = sector_size
         self._json = as_json
         self._lines = as_lines
         self._progress = progress
@@ -164,9 +177,13 @@ class _Run:
             self._codes.add(_code(result))
             entries = list(_entries(result))
             self._add(entries, examination)
+            for text in result.notices:
+                notice(text)
             if not (self._json or self._lines):
                 show(result)
                 flush()
+            for item in result.unusable:
+                tell_error(item.message, item.hint)
         if self._json:
             emit({"schema": self._schema, "images": self._entries} | recorded_as(examination))
         if examination.spooled is not None:
@@ -176,7 +193,10 @@ class _Run:
     def _one(
         self, examination: Examination, path: str, work: Callable[[Examination, Evidence, Progress], Verified]
     ) -> Verified:
-        with examination.evidence(path) as evidence, Progress(path, style=self._progress) as step:
+        with (
+            examination.evidence(path, sector_size=self._sector_size) as evidence,
+            Progress(path, style=self._progress) as step,
+        ):
             return work(examination, evidence, step)
 
     def _failed(self, path: str, error: ImgkitError) -> None:
@@ -200,12 +220,15 @@ def _code(result: Verified) -> int:
         return MISMATCH
     if result.verdict in ("unreadable", "no-reference") or any(part.read_errors for part in result.parts):
         return TROUBLE
+    if result.unusable:  # the verdict is of the rest
+        return TROUBLE
     return 0
 
 
 def _entries(result: Verified) -> Iterator[Document]:
     """One entry a part; the image's verdict stands in the first, each further part has its own."""
-    from imgkit.examination.verifying import comparison_document, part_verdict
+    from imgkit.examination.reading import comparison_document, part_verdict
+    from imgkit.examination.verifying import unusable_document
 
     for number, part in enumerate(result.parts):
         entry: Document = {
@@ -220,11 +243,18 @@ def _entries(result: Verified) -> Iterator[Document]:
         }
         if part.zero_filled:
             entry["zero_filled_digests"] = {digest.algorithm: digest.value for digest in part.zero_filled}
+        if part.changes.details:
+            entry["details"] = list(part.changes.details)
         if result.verdict is not None:
             entry["comparisons"] = [comparison_document(item) for item in part.comparisons]
+            entry["differences"] = list(part.part.differences)
             entry["verdict"] = result.verdict if number == 0 else part_verdict(part)
-        elif part.read_errors:
-            entry["verdict"] = "unreadable"
+        elif part.changed or part.read_errors:
+            entry["verdict"] = "mismatch" if part.changed else "unreadable"
+        if number == 0:
+            entry["notices"] = list(result.notices)
+            if result.verdict is not None:
+                entry["unusable"] = [unusable_document(item) for item in result.unusable]
         yield entry
 
 
@@ -234,7 +264,10 @@ def _print_hashes(result: Verified) -> None:
     for part in result.parts:
         line = gnu_line if len(part.digests) == 1 else tag_line
         for digest in part.digests:
-            say_bytes(line(digest, part.part.name))
+            if part.changed:  # nothing to be checked against later
+                notice(f"of no state that ever was: {tag_line(digest, part.part.name)}")
+            else:
+                say_bytes(line(digest, part.part.name))
         _tell_trouble(part)
 
 
@@ -250,6 +283,8 @@ def _tell_trouble(part: Hashed) -> None:
         say(f"{digest.algorithm} with unreadable sectors as zeros ({name}) = {digest.value}")
     for path in part.changed:
         notice(f"{path} changed while it was read")
+    for text in part.changes.details:
+        notice(text)
 
 
 _WORDS = {
@@ -277,13 +312,13 @@ def _print_verified(result: Verified) -> None:
             if not item.matches:
                 say(f"       expected {item.reference.digest}")
             say(f"       stated by {printable(place)} ({where.kind}, {where.origin}, {where.protection})")
+        for text in part.part.differences:
+            say(f"  BAD  {text}")
         compared = {item.actual for item in part.comparisons}
         for digest in part.digests:
             if digest not in compared:
                 say(f"       {part.part.of} {digest} (nothing to compare with)")
         _tell_trouble(part)
-    for text in result.notices:
-        notice(text)
     for missed in result.uncompared:
         if not any(part.read_errors for part in result.parts):
             notice(f"nothing to hold {missed.digest} of {missed.of} against: there is no such part")

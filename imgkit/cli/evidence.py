@@ -49,11 +49,8 @@ def recorded_as(examination: Examination) -> Document:
 
 def _print_info(document: Document) -> None:
     facts, sparse = document["image"], document["sparse"]
-    sector = (
-        f"{facts['sector_size']} bytes ({document['sector_size_source']})"
-        if facts["sector_size"]
-        else "not stated"
-    )
+    size, source = document["sector_size"], document["sector_size_source"]
+    sector = f"{size} bytes ({source})" if size else "not stated"
     rows = [
         ("image", facts["path"]),
         ("container", facts["format"]),

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from imgkit.custody.clock import boot_id
 from imgkit.custody.record import path_fields, path_of
+from imgkit.examination.devices import source_document
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from imgkit.attachment import Attachment, Backing, Detached, Proof, SourceFacts
+    from imgkit.attachment import Attachment, Backing, Detached, Proof
     from imgkit.mounting import Mount
 
 Record = dict[str, Any]
@@ -154,20 +155,6 @@ def proof_document(proof: Proof, counted: tuple[int, int] | None) -> Record:
         "sectors_written": None if written is None else proof.sectors_written - written,
         "sectors_discarded": None if discarded is None else proof.sectors_discarded - discarded,
     }
-
-
-def source_document(source: SourceFacts) -> Record:
-    """The block device below an attachment: what identifies it, whether a write blocker was seen, what it counted."""
-    facts: Record = {
-        "name": source.name,
-        "size": source.size,
-        "sector_size": source.sector_size,
-        "read_only": source.read_only,
-        "sectors_written": source.sectors_written,
-        "sectors_discarded": source.sectors_discarded,
-    }
-    optional = {"diskseq": source.diskseq, "serial": source.serial, "wwn": source.wwn, "model": source.model}
-    return facts | {key: value for key, value in optional.items() if value is not None}
 
 
 def is_told_by(attachment: Attachment, data: Mapping[str, Any], boot: str) -> bool:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from imgkit.examination import Examination
+    from imgkit.examination.ledger import OwnDigest
     from imgkit.examination.presence import Presence
     from imgkit.hashing import Digest
 
@@ -206,11 +207,11 @@ def show_case(path: str, records: Iterable[Record]) -> Record:
                 "description": item.added.get("description"),
                 "format": item.added.get("format"),
                 "size": item.added.get("size"),
-                "paths": sorted(item.paths),
+                "paths": sorted(item.paths | item.nodes),
                 "segments": len(files) if isinstance(files, list) else (files or {}).get("count"),
                 "added_by": item.actor,
                 "stated": [str(digest) for _, digest, _ in item.stated],
-                "own": [{"of": of, "digest": str(digest), "line": line} for of, digest, line in item.own],
+                "own": [_own_document(one) for one in item.own],
                 "verdict": item.checked[1] if item.checked else None,
                 "verdict_line": item.checked[0] if item.checked else None,
             }
@@ -229,3 +230,10 @@ def show_case(path: str, records: Iterable[Record]) -> Record:
             for item in ledger.attachments.values()
         ],
     }
+
+
+def _own_document(item: OwnDigest) -> Record:
+    document: Record = {"of": item.of, "digest": str(item.digest), "line": item.line}
+    if item.extent is not None:
+        document |= {"offset": item.extent.offset, "length": item.extent.length}
+    return document

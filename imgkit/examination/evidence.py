@@ -5,24 +5,112 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import stat
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from imgkit.containers import open_image
 from imgkit.custody.record import LIST_LIMIT, path_fields
-from imgkit.errors import NotPermitted, UsageError
+from imgkit.errors import NotPermitted, PartitionError, UsageError
+from imgkit.examination.devices import device_changes, device_facts, device_notices, device_of
 from imgkit.linux.files import acting_as
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from imgkit.examination.examiner import User
     from imgkit.image import Image, Segment
     from imgkit.linux.files import Identity
+    from imgkit.partitions.table import Partition, PartitionTable
 
 Record = dict[str, Any]
 
 MANY_SEGMENTS = LIST_LIMIT  # above it a document holds count and digest of the list
+
+
+class Evidence:
+    """An opened image and the exhibit it is in this case.
+
+    Attributes:
+        image: The open image.
+        exhibit: EX1 ...
+        name: The path as it was stated, which checksum lines repeat.
+        identity: With whose rights what lies beside the image is opened, where a file server refuses root; None is our
+            own. The image itself keeps to the rights it was opened with.
+        sector_size: Of the table, as the examiner stated it, or None.
+    """
+
+    def __init__(
+        self,
+        image: Image,
+        exhibit: str,
+        *,
+        sector_size: int | None = None,
+        name: str | None = None,
+        identity: Identity | None = None,
+    ) -> None:
+        self.image = image
+        self.exhibit = exhibit
+        self.name = name or image.path
+        self.identity = identity
+        self.sector_size = sector_size
+        self._table: PartitionTable | None = None
+        self._device_notices: tuple[str, ...] | None = None
+
+    @property
+    def device_notices(self) -> tuple[str, ...]:
+        """What the examiner should know of a block device before it is read; looked at once."""
+        if self._device_notices is None:
+            self._device_notices = tuple(device_notices(self.image))
+        return self._device_notices
+
+    @property
+    def table(self) -> PartitionTable:
+        """The partition table, read once."""
+        if self._table is None:
+            from imgkit.partitions import read_partition_table
+
+            self._table = read_partition_table(self.image, sector_size=self.sector_size)
+        return self._table
+
+    def table_read_with(self, sector_size: int | None) -> PartitionTable:
+        """The table as it reads with this sector size: how an earlier run read it, perhaps because it was told to."""
+        if sector_size in (None, self.table.sector_size):
+            return self.table
+        from imgkit.partitions import read_partition_table
+
+        return read_partition_table(self.image, sector_size=sector_size)
+
+    def partitions(self, numbers: Sequence[int]) -> list[Partition]:
+        """Return the partitions with these numbers, in this order, each once.
+
+        Raises:
+            PartitionError: No such number, or the partition runs past the end of the media.
+        """
+        known = {item.number: item for item in self.table.partitions}
+        chosen = []
+        for number in dict.fromkeys(numbers):
+            if number not in known:
+                names = ", ".join(str(item) for item in sorted(known)) or "none"
+                raise PartitionError(
+                    f"{self.image.path} has no partition {number} (scheme {self.table.scheme}; it has {names})"
+                )
+            self._inside(known[number])
+            chosen.append(known[number])
+        return chosen
+
+    def _inside(self, partition: Partition) -> None:
+        size, extent = self.image.size, partition.extent
+        if extent.end <= size:
+            return
+        there = extent.clipped_to(size)
+        hint = None
+        if there.length >= 512:  # noqa: PLR2004  (the smallest block a loop device has)
+            hint = f"the part that is there: --offset {there.offset} --length {there.length // 512 * 512}"
+        raise PartitionError(
+            f"partition {partition.number} of {self.image.path} ends at byte {extent.end}, "
+            f"the media already at {size}",
+            hint=hint,
+        )
 
 
 def open_evidence(path: str, user: User, *, sector_size: int | None = None) -> tuple[Image, Identity | None]:
@@ -66,7 +154,16 @@ def stat_facts(found: os.stat_result, size: int) -> Record:
 
 
 def file_facts(image: Image) -> list[Record]:
-    """The files of an image for a record, first segment first: path and stat_facts of each at open."""
+    """The files of an image for a record, first segment first: path and stat_facts of each at open.
+
+    Of a block device, whose node says nothing of the disk: path, bytes, dev and ino of the node, and `source`, the
+    disk's own words, at this moment.
+    """
+    fd = device_of(image)
+    if fd is not None:
+        node = stat_facts(os.fstat(fd), image.size)
+        facts = {key: node[key] for key in ("bytes", "dev", "ino")}
+        return [{**path_fields(image.path), **facts, "source": device_facts(fd)}]
     return [
         {**path_fields(segment.path), **stat_facts(segment.stat, segment.size)} for segment in image.segments
     ]
@@ -82,12 +179,19 @@ def files_record(files: list[Record]) -> Record:
 def files_now(image: Image) -> list[Record]:
     """file_facts as they are at this moment: through the open descriptor where there is one, else by path."""
     fd = image.backing_fileno()
-    if fd is not None:
-        found = os.fstat(fd)
-        segment = image.segments[0]
-        size = segment.size if stat.S_ISBLK(found.st_mode) else found.st_size
-        return [{**path_fields(segment.path), **stat_facts(found, size)}]
-    return [_segment_now(segment) for segment in image.segments]
+    if fd is None:
+        return [_segment_now(segment) for segment in image.segments]
+    if device_of(image) is not None:
+        return _device_now(image)
+    found = os.fstat(fd)
+    return [{**path_fields(image.segments[0].path), **stat_facts(found, found.st_size)}]
+
+
+def _device_now(image: Image) -> list[Record]:
+    try:
+        return file_facts(image)
+    except OSError as error:  # unplugged
+        return [{**path_fields(image.path), "missing": str(error.strerror)}]
 
 
 def _segment_now(segment: Segment) -> Record:
@@ -98,15 +202,51 @@ def _segment_now(segment: Segment) -> Record:
     return {**path_fields(segment.path), **stat_facts(found, found.st_size)}
 
 
-def changed_files(before: list[Record], after: list[Record]) -> tuple[list[str], list[str]]:
-    """Compare two file_facts: paths whose content may differ (size, mtime, inode), and paths whose ctime alone differs."""
-    changed, touched = [], []
+@dataclass(frozen=True, slots=True)
+class FileChanges:
+    """How the files of an image differ after a read from what they were before.
+
+    Attributes:
+        changed: Paths whose content may differ: size, mtime or inode, of a device its number or write counters.
+        touched: Paths whose ctime alone differs.
+        details: Both in words, one sentence each.
+    """
+
+    changed: tuple[str, ...] = ()
+    touched: tuple[str, ...] = ()
+    details: tuple[str, ...] = ()
+
+
+_CONTENT = ("bytes", "dev", "ino", "mtime")
+
+
+def file_changes(before: list[Record], after: list[Record]) -> FileChanges:
+    """Compare two file_facts."""
+    changed, touched, details = [], [], []
     for old, new in zip(before, after, strict=True):
-        if any(old.get(key) != new.get(key) for key in ("bytes", "dev", "ino", "mtime")):
-            changed.append(str(old["path"]))
+        path = str(old["path"])
+        found = _content_changes(path, old, new)
+        if found:
+            changed.append(path)
         elif old.get("ctime") != new.get("ctime"):
-            touched.append(str(old["path"]))
-    return changed, touched
+            touched.append(path)
+            found = [
+                f"{path}: only ctime differs ({old.get('ctime')} ns before the read, {new.get('ctime')} ns after it)"
+            ]
+        details += found
+    return FileChanges(tuple(changed), tuple(touched), tuple(details))
+
+
+def _content_changes(path: str, old: Record, new: Record) -> list[str]:
+    if "missing" in new:
+        return [f"{path} cannot be looked at after the read: {new['missing']}"]
+    if "source" in old:
+        return device_changes(path, old["source"], new["source"])
+    return [
+        f"{path}: {key} {old.get(key)} before the read, {new.get(key)} after it"
+        for key in _CONTENT
+        if old.get(key) != new.get(key)
+    ]
 
 
 def image_document(image: Image) -> Record:

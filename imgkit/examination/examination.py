@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from imgkit.custody.append import Unless
 from imgkit.custody.log import CustodyLog
-from imgkit.errors import CustodyError, PartitionError
+from imgkit.errors import CustodyError
 from imgkit.examination.acts import Act
 from imgkit.examination.cases import CaseChoice, choose_case, identity_in, stated, volatile_notice
-from imgkit.examination.evidence import file_facts, files_record, notices_of, open_evidence
+from imgkit.examination.evidence import Evidence, file_facts, files_record, notices_of, open_evidence
 from imgkit.examination.ledger import Exhibit, Ledger, fold
 from imgkit.examination.presence import Presence, be_present
 from imgkit.examination.reconcile import look_at_world, record_gone
@@ -28,80 +28,9 @@ if TYPE_CHECKING:
     from imgkit.examination.mounts import Skipped
     from imgkit.examination.verifying import Verified
     from imgkit.image import Image
-    from imgkit.linux.files import Identity
-    from imgkit.partitions.table import Partition, PartitionTable
     from imgkit.references.reference import Reference
 
 Record = dict[str, Any]
-
-
-class Evidence:
-    """An opened image and the exhibit it is in this case.
-
-    Attributes:
-        image: The open image.
-        exhibit: EX1 ...
-        name: The path as it was stated, which checksum lines repeat.
-        identity: With whose rights what lies beside the image is opened, where a file server refuses root; None is our
-            own. The image itself keeps to the rights it was opened with.
-    """
-
-    def __init__(
-        self,
-        image: Image,
-        exhibit: str,
-        *,
-        sector_size: int | None = None,
-        name: str | None = None,
-        identity: Identity | None = None,
-    ) -> None:
-        self.image = image
-        self.exhibit = exhibit
-        self.name = name or image.path
-        self.identity = identity
-        self._sector_size = sector_size
-        self._table: PartitionTable | None = None
-
-    @property
-    def table(self) -> PartitionTable:
-        """The partition table, read once."""
-        if self._table is None:
-            from imgkit.partitions import read_partition_table
-
-            self._table = read_partition_table(self.image, sector_size=self._sector_size)
-        return self._table
-
-    def partitions(self, numbers: Sequence[int]) -> list[Partition]:
-        """Return the partitions with these numbers, in this order, each once.
-
-        Raises:
-            PartitionError: No such number, or the partition runs past the end of the media.
-        """
-        known = {item.number: item for item in self.table.partitions}
-        chosen = []
-        for number in dict.fromkeys(numbers):
-            if number not in known:
-                names = ", ".join(str(item) for item in sorted(known)) or "none"
-                raise PartitionError(
-                    f"{self.image.path} has no partition {number} (scheme {self.table.scheme}; it has {names})"
-                )
-            self._inside(known[number])
-            chosen.append(known[number])
-        return chosen
-
-    def _inside(self, partition: Partition) -> None:
-        size, extent = self.image.size, partition.extent
-        if extent.end <= size:
-            return
-        there = extent.clipped_to(size)
-        hint = None
-        if there.length >= 512:  # noqa: PLR2004  (the smallest block a loop device has)
-            hint = f"the part that is there: --offset {there.offset} --length {there.length // 512 * 512}"
-        raise PartitionError(
-            f"partition {partition.number} of {self.image.path} ends at byte {extent.end}, "
-            f"the media already at {size}",
-            hint=hint,
-        )
 
 
 class Examination:
@@ -314,7 +243,7 @@ class Examination:
                     "text": "another command added an exhibit at the same time",
                 }
         self.refresh()
-        return self.ledger.find(files, None)
+        return self.ledger.exhibits[name] if act.result == "ok" else self.ledger.find(files, None)
 
     def own_references(self, evidence: Evidence) -> list[Reference]:
         """What this case's log states of an exhibit."""
@@ -333,16 +262,22 @@ class Examination:
 
     # -- operations ------------------------------------------------------------------------------
 
+    def _before_read(self, evidence: Evidence) -> None:
+        for text in evidence.device_notices:
+            self._notify(text)
+
     def info(self, evidence: Evidence) -> Record:
         """How the image is stored: the document of `imgkit info`."""
         from imgkit.examination.inspecting import inspect_image
 
+        self._before_read(evidence)
         return inspect_image(self, evidence)
 
     def partitions(self, evidence: Evidence) -> Record:
         """How the media is divided: the document of `imgkit partitions`."""
         from imgkit.examination.inspecting import inspect_partitions
 
+        self._before_read(evidence)
         return inspect_partitions(self, evidence)
 
     def attached(
@@ -371,12 +306,14 @@ class Examination:
         """Digests of the media or of parts: see verifying.hash_image."""
         from imgkit.examination.verifying import hash_image
 
+        self._before_read(evidence)
         return hash_image(self, evidence, **options)
 
     def verify(self, evidence: Evidence, **options: Any) -> Verified:
         """Compare with everything that states a digest: see verifying.verify_image."""
         from imgkit.examination.verifying import verify_image
 
+        self._before_read(evidence)
         return verify_image(self, evidence, **options)
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from imgkit.custody.record import printable
+from imgkit.custody.record import INTEGER_LIMIT, printable
 from imgkit.examination.evidence import file_facts, files_record, image_document, notices_of
 from imgkit.filesystems.signatures import identify
 from imgkit.image import Extent
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from imgkit.examination import Evidence, Examination
     from imgkit.filesystems.signatures import Filesystem
     from imgkit.image import Image
@@ -29,20 +31,33 @@ def inspect_image(examination: Examination, evidence: Evidence) -> Record:
         sparse = _sparse(evidence.image)
         act.data.update(table_record(evidence.table), sparse=sparse)
     image = evidence.image
+    sector_size, source = _sector_size(evidence)
     return {
         "schema": "imgkit.info.v1",
         "image": image_document(image),
         "exhibit": evidence.exhibit,
-        "sector_size_source": image.sector_size_source,
+        "sector_size": sector_size,
+        "sector_size_source": source,
         "stored_digests": {digest.algorithm: digest.value for digest in image.stored_digests},
         "metadata": {
             key: value for key, value in image.metadata.items() if key not in ("notices", "atime_may_change")
         },
-        "notices": list(notices_of(image)),
+        "notices": [*notices_of(image), *evidence.device_notices],
         "complete": True,  # an incomplete set does not open: MissingSegment
         "sparse": sparse,
         "table": {"scheme": evidence.table.scheme, "partitions": len(evidence.table.partitions)},
     }
+
+
+def _sector_size(evidence: Evidence) -> tuple[int | None, str | None]:
+    """What the container or device states, else what the table was written for, and where that comes from."""
+    image, table = evidence.image, evidence.table
+    if image.sector_size is not None:
+        return image.sector_size, image.sector_size_source
+    if table.scheme == "none":
+        return None, None
+    guessed = any(item.code == "sector-size.guessed" for item in table.findings)
+    return table.sector_size, "guessed" if guessed else "partition table"
 
 
 def _sparse(image: Image) -> Record:
@@ -63,7 +78,7 @@ def inspect_partitions(examination: Examination, evidence: Evidence) -> Record:
         table = evidence.table
         found = {item.number: _identify(evidence.image, item.extent) for item in table.partitions}
         whole = _identify(evidence.image, Extent(0, evidence.image.size)) if table.scheme == "none" else None
-        act.data.update(table_record(table))
+        act.data.update(table_record(table, found, whole))
     return {
         "schema": "imgkit.partitions.v1",
         "image": image_document(evidence.image),
@@ -113,24 +128,48 @@ def partition_document(item: Partition, table: PartitionTable, found: Filesystem
     }
 
 
-def table_record(table: PartitionTable) -> Record:
-    """What a record keeps of a table; lists that are too long for a line go to an enclosure by themselves."""
-    return {
+def table_record(
+    table: PartitionTable,
+    found: Mapping[int, Filesystem | None] | None = None,
+    whole: Filesystem | None = None,
+) -> Record:
+    """What a record keeps of a table; lists that are too long for a line go to an enclosure by themselves.
+
+    Args:
+        table: What was read.
+        found: Partition number -> what it holds; None where nobody looked.
+        whole: What the media itself holds, where there is no table.
+    """
+    record: Record = {
         "scheme": table.scheme,
         "sector_size": table.sector_size,
-        "partitions": [
-            {
-                "number": item.number,
-                "offset": str(item.extent.offset),
-                "length": str(item.extent.length),
-                "type": item.type,
-                "name": printable(item.name),
-            }
-            for item in table.partitions
-        ],
+        "partitions": [_partition_record(item, found or {}) for item in table.partitions],
+        "containers": [_place(item.extent) for item in table.containers],
+        "gaps": [_place(gap) for gap in table.gaps],
         "findings": [
             {"code": item.code, "severity": item.severity, "message": printable(item.message)}
             for item in table.findings
         ],
         "readers": {name: printable(version) for name, version in table.readers},
     }
+    return record if whole is None else {**record, "filesystem": _filesystem_record(whole)}
+
+
+def _partition_record(item: Partition, found: Mapping[int, Filesystem | None]) -> Record:
+    record = {"number": item.number, **_place(item.extent), "type": item.type, "name": printable(item.name)}
+    filesystem = found.get(item.number)
+    return record if filesystem is None else {**record, "filesystem": _filesystem_record(filesystem)}
+
+
+def _filesystem_record(found: Filesystem) -> Record:
+    facts = {"type": found.type, "label": found.label, "uuid": found.uuid}
+    return {key: printable(value) for key, value in facts.items() if value}
+
+
+def _place(extent: Extent) -> Record:
+    return {"offset": _number(extent.offset), "length": _number(extent.length)}
+
+
+def _number(value: int) -> int | str:
+    """What a record holds exactly: a hostile table may state more than 2^53."""
+    return value if value <= INTEGER_LIMIT else str(value)

@@ -7,13 +7,44 @@ from typing import TYPE_CHECKING, Any
 
 from imgkit.custody.record import MALFORMED
 from imgkit.errors import CustodyError, UsageError
+from imgkit.examination.devices import is_same_device
 from imgkit.hashing import Digest
+from imgkit.image import Extent
 from imgkit.references.reference import Reference, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 Record = dict[str, Any]
+
+
+# Verdicts of `verify`, the worst first; a word that is none of them counts as the worst.
+_VERDICTS = ("mismatch", "unreadable", "no-reference", "unchanged", "match")
+_DIFFERS = ("mismatch", "unreadable")  # what one part says so, the image is
+
+
+@dataclass(frozen=True, slots=True)
+class OwnDigest:
+    """A digest we computed.
+
+    Attributes:
+        of: `media`, `container`, `partition:N`, `segment:N`.
+        digest: What came out.
+        line: Line of the outcome.
+        extent: Bytes of the media that were read; None where the record does not say.
+        sector_size: Of the table that gave the partition, or None.
+    """
+
+    of: str
+    digest: Digest
+    line: int
+    extent: Extent | None = None
+    sector_size: int | None = None
+
+    @property
+    def key(self) -> tuple[str, Extent | None, str]:
+        """What it is a digest of, and by which algorithm: of a partition its bytes, whose number may change."""
+        return self.of, self.extent if self.of.startswith("partition:") else None, self.digest.algorithm
 
 
 @dataclass(slots=True)
@@ -23,11 +54,14 @@ class Exhibit:
     Attributes:
         name: EX1, EX2 ...
         line: Line of the intent that added it.
-        paths: Every path (as recorded) it was seen at.
+        paths: Every path (as recorded) a file of it was seen at.
         inodes: Every (device, inode, mtime) it was seen as, as strings: file systems hand inode numbers out again.
+        nodes: Every path a block device of it was seen at: for people, /dev/sdb is another disk tomorrow.
+        devices: What every block device of it said of itself.
         stated: Digests that somebody stated when it was added, with their line.
-        own: Digests we computed, in order: (of, digest, line).
-        checked: (line, verdict) of the last verify, or None.
+        own: Digests we computed, in order.
+        checked: (line, verdict) of the last run that verified it, or None.
+        checking: (session, worst verdict that stands) of the run that `checked` is of.
         added: Data of the record that added it.
         actor: Who added it.
         refused: The intent that would have added it failed: the name is used up.
@@ -37,16 +71,23 @@ class Exhibit:
     line: int
     paths: set[str] = field(default_factory=set)
     inodes: set[tuple[str, str, str]] = field(default_factory=set)
+    nodes: set[str] = field(default_factory=set)
+    devices: list[Record] = field(default_factory=list)
     stated: list[tuple[str, Digest, int]] = field(default_factory=list)
-    own: list[tuple[str, Digest, int]] = field(default_factory=list)
+    own: list[OwnDigest] = field(default_factory=list)
     checked: tuple[int, str] | None = None
+    checking: tuple[str | None, str | None] | None = None
     added: Record = field(default_factory=dict)
     actor: Record = field(default_factory=dict)
     refused: bool = False
 
     def has_own(self, of: str, algorithm: str) -> bool:
         """Whether the log has a digest of ours of this part by this algorithm."""
-        return any(part == of and digest.algorithm == algorithm for part, digest, _ in self.own)
+        return any(item.of == of and item.digest.algorithm == algorithm for item in self.own)
+
+    def first_own(self) -> dict[tuple[str, Extent | None, str], OwnDigest]:
+        """The first digest of ours of each kind: a later one may be of a file that was swapped since."""
+        return {item.key: item for item in reversed(self.own)}
 
 
 @dataclass(slots=True)
@@ -115,7 +156,9 @@ class Ledger:
         if kind == "evidence.added" and exhibit is not None and not done and exhibit.line == intent["seq"]:
             exhibit.refused = True
         if exhibit is not None and kind in ("evidence.hashed", "evidence.verified"):
-            _learn_digests(exhibit, record, kind)
+            _learn_digests(exhibit, record)
+        if exhibit is not None and kind == "evidence.verified":
+            _learn_verdict(exhibit, record)
         if exhibit is not None and done:
             _learn_files(exhibit, record["data"])
         if kind == "evidence.attached" and done:
@@ -168,7 +211,8 @@ class Ledger:
     def find(self, files: Sequence[Mapping[str, Any]], stated: str | None) -> Exhibit | None:
         """Return the exhibit that an image is: by name where stated, else by path or inode of its first file.
 
-        Never by digest: a swapped file would find none.
+        A block device by what it says of itself: its name and its node are another disk's tomorrow. Never by digest: a
+        swapped file would find none.
 
         Raises:
             UsageError: The stated exhibit does not exist, or the image stands for several and none is stated.
@@ -180,8 +224,15 @@ class Ledger:
                 raise UsageError(f"this case has no exhibit {stated}", hint=f"it has {names}")
             return exhibit
         first = files[0]
-        inode = _inode(first)
-        found = [item for item in self.known() if _path_key(first) in item.paths or inode in item.inodes]
+        if "source" in first:
+            found = [
+                item
+                for item in self.known()
+                if any(is_same_device(first["source"], one) for one in item.devices)
+            ]
+        else:
+            inode = _inode(first)
+            found = [item for item in self.known() if _path_key(first) in item.paths or inode in item.inodes]
         if len(found) > 1:
             # The path says more than an inode: of two names of one file each may be an exhibit.
             by_path = [item for item in found if _path_key(first) in item.paths]
@@ -194,18 +245,20 @@ class Ledger:
         return found[0] if found else None
 
     def references(self, exhibit: Exhibit, log: str) -> list[Reference]:
-        """What this log states of an exhibit: stated at its addition, and computed by us.
-
-        Of our own digests the first of each kind counts: a later one may be of a file that was swapped since.
-        """
+        """What this log states of an exhibit: stated at its addition, and computed by us (the first of each kind)."""
         references = [
             Reference(digest, of, Source("custody", log, line, "acquisition", "log"))
             for of, digest, line in exhibit.stated
         ]
-        first = {(of, digest.algorithm): (of, digest, line) for of, digest, line in reversed(exhibit.own)}
         references += [
-            Reference(digest, of, Source("custody", log, line, "own", "log"))
-            for of, digest, line in first.values()
+            Reference(
+                item.digest,
+                item.of,
+                Source("custody", log, item.line, "own", "log"),
+                extent=key[1],
+                sector_size=item.sector_size,
+            )
+            for key, item in exhibit.first_own().items()
         ]
         return references
 
@@ -244,17 +297,41 @@ def _learn_files(exhibit: Exhibit, data: Record) -> None:
         first = files[0]
     if first is None:
         return
+    source = first.get("source")
+    if source is not None:
+        exhibit.nodes.add(_path_key(first))
+        exhibit.devices.append(dict(source))
+        return
     exhibit.paths.add(_path_key(first))
     if "ino" in first:
         exhibit.inodes.add(_inode(first))
 
 
-def _learn_digests(exhibit: Exhibit, record: Record, kind: str) -> None:
-    """Digests without read errors of an image that matched, or had nothing to match, when it was read."""
+def _learn_digests(exhibit: Exhibit, record: Record) -> None:
+    """Digests without read errors of an image that stayed as it was, and that matched or had nothing to match."""
     data = record["data"]
-    if kind == "evidence.verified" and "verdict" in data and data.get("of") == "media":
-        exhibit.checked = (record["seq"], data["verdict"])
-    if record["result"] != "ok" or data.get("verdict") == "mismatch":
+    if record["result"] != "ok" or data.get("verdict") == "mismatch" or data.get("changed"):
         return
+    extent = Extent(data["offset"], data["length"]) if {"offset", "length"} <= data.keys() else None
     for name, value in data.get("digests", {}).items():
-        exhibit.own.append((data["of"], Digest(name, value), record["seq"]))
+        digest = Digest(name, value)
+        exhibit.own.append(OwnDigest(data["of"], digest, record["seq"], extent, data.get("sector_size")))
+
+
+def _learn_verdict(exhibit: Exhibit, record: Record) -> None:
+    """The verdict of a run: the worst of all its parts and images, or `overall`, which its last part states."""
+    data, session = record["data"], record.get("session")
+    verdict = data.get("overall") or data.get("verdict")
+    if verdict is None:
+        return
+    stands = exhibit.checking[1] if exhibit.checking and exhibit.checking[0] == session else None
+    if "overall" in data or verdict in _DIFFERS:
+        stands = min(stands or verdict, verdict, key=_badness)
+        exhibit.checked = (record["seq"], stands)
+    elif stands is None and data.get("of") == "media":
+        exhibit.checked = (record["seq"], verdict)
+    exhibit.checking = (session, stands)
+
+
+def _badness(verdict: str) -> int:
+    return _VERDICTS.index(verdict) if verdict in _VERDICTS else -1

@@ -4,67 +4,35 @@ from __future__ import annotations
 
 import codecs
 import os
-from dataclasses import dataclass, field
-from time import monotonic
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-from imgkit.custody.record import path_fields
-from imgkit.errors import ImageError, ImgkitError, UsageError
-from imgkit.examination.evidence import changed_files, file_facts, files_now, files_record, image_document
-from imgkit.hashing import Digest, hash_range
+from imgkit.custody.record import path_fields, printable
+from imgkit.errors import (
+    CustodyError,
+    ImageError,
+    ImgkitError,
+    PartitionError,
+    ReferenceFileError,
+    UsageError,
+)
+from imgkit.examination.evidence import image_document
+from imgkit.examination.reading import Part, Reader, part_verdict
 from imgkit.image import Extent
 from imgkit.linux.files import acting_as
-from imgkit.references import find_references
-from imgkit.references.reference import Comparison, Reference, Source
+from imgkit.references import Unusable, find_references
+from imgkit.references.reference import Reference, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from imgkit.examination import Evidence, Examination
-    from imgkit.hashing import HashPass
+    from imgkit.examination.reading import Hashed, Verdict
+    from imgkit.hashing import Digest
 
 Record = dict[str, Any]
-Verdict = Literal["match", "mismatch", "unchanged", "no-reference", "unreadable"]
 
 DEFAULT_ALGORITHMS = ("sha256", "blake3")
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A range of the media that is hashed as one.
-
-    Attributes:
-        of: `media`, `container`, `partition:N`, `segment:N`.
-        extent: Bytes of the media.
-        name: What checksum lines call it.
-    """
-
-    of: str
-    extent: Extent
-    name: str
-
-
-@dataclass(slots=True)
-class Hashed:
-    """What hashing or verifying one part gave.
-
-    Attributes:
-        part: What was read.
-        digests: Empty where a byte could not be read.
-        zero_filled: Digests with unreadable sectors as zeros, where asked for.
-        read_errors: Extents that could not be read.
-        comparisons: With every reference of this part.
-        changed: Files whose size, times or inode changed while they were read.
-        seconds: Wall clock of the read.
-    """
-
-    part: Part
-    digests: tuple[Digest, ...] = ()
-    zero_filled: tuple[Digest, ...] = ()
-    read_errors: tuple[Extent, ...] = ()
-    comparisons: list[Comparison] = field(default_factory=list)
-    changed: list[str] = field(default_factory=list)
-    seconds: float = 0.0
 
 
 @dataclass(slots=True)
@@ -74,8 +42,9 @@ class Verified:
     Attributes:
         image: As in every JSON document.
         parts: What was read, the media (or the first partition) first.
-        verdict: See `verdict_of`; None where nothing was to be compared (hash).
+        verdict: See `overall_verdict`; None where nothing was to be compared (hash).
         notices: What the examiner should know.
+        unusable: What should have been compared and could not be: the verdict is of the rest.
         uncompared: References that could not be held against anything that was read.
     """
 
@@ -83,6 +52,7 @@ class Verified:
     parts: list[Hashed]
     verdict: Verdict | None = None
     notices: tuple[str, ...] = ()
+    unusable: tuple[Unusable, ...] = ()
     uncompared: tuple[Reference, ...] = ()
 
 
@@ -99,10 +69,16 @@ def parts_of(evidence: Evidence, *, partitions: Sequence[int], container: bool) 
     if container:
         return _segments(evidence)
     if not partitions:
-        return [Part("media", Extent(0, image.size), media_name(evidence))]
-    chosen = evidence.partitions(partitions)
-    name = evidence.name
-    return [Part(f"partition:{item.number}", item.extent, f"{name}:p{item.number}") for item in chosen]
+        return [Part("media", Extent(0, image.size), media_name(evidence), evidence.sector_size)]
+    return [
+        Part(
+            f"partition:{item.number}",
+            item.extent,
+            f"{evidence.name}:p{item.number}",
+            evidence.table.sector_size,
+        )
+        for item in evidence.partitions(partitions)
+    ]
 
 
 def media_name(evidence: Evidence) -> str:
@@ -137,12 +113,34 @@ def hash_image(
     zero_fill: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Verified:
-    """Compute digests, record them, compare them with nothing."""
+    """Compute digests and record them. They decide nothing, but one that differs from this log's earlier one is told."""
     parts = parts_of(evidence, partitions=partitions, container=container)
-    reader = _Reader(examination, evidence, parts, zero_fill=zero_fill, progress=progress)
+    notices = list(table_notices(evidence)) if partitions else []
+    reader = Reader(examination, evidence, parts, zero_fill=zero_fill, progress=progress)
     names = list(dict.fromkeys(algorithms))
-    results = [reader.read("evidence.hashed", part, names, ()) for part in parts]
-    return Verified(image_document(evidence.image), results)
+    results = [reader.read("evidence.hashed", part, names) for part in parts]
+    for result in results:
+        notices += _differs_from_earlier(examination, evidence, result)
+    return Verified(image_document(evidence.image), results, notices=tuple(notices))
+
+
+def table_notices(evidence: Evidence) -> Iterator[str]:
+    """What is wrong with the table that says where a partition is."""
+    for item in evidence.table.findings:
+        if item.severity != "info":
+            yield f"{item.severity}: {item.message} [{item.code}]"
+
+
+def _differs_from_earlier(examination: Examination, evidence: Evidence, result: Hashed) -> Iterator[str]:
+    if result.changes.changed:
+        return  # of no state that ever was
+    for item in examination.own_references(evidence):
+        for digest in result.digests if item.source.origin == "own" and result.part.is_part_of(item) else ():
+            if digest.algorithm == item.digest.algorithm and digest != item.digest:
+                yield (
+                    f"{evidence.exhibit}: {digest.algorithm} of {result.part.of} differs from line {item.source.line} "
+                    f"of this log, which has {item.digest.value}"
+                )
 
 
 def verify_image(
@@ -155,87 +153,186 @@ def verify_image(
     zero_fill: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Verified:
-    """Compute what the references need, and sha256 where this log has none of the image yet; compare; record."""
+    """Compute what the references need, and sha256 where this log has none of the image yet; compare; record.
+
+    The media is read first, whatever is found of its parts: a table that is gone keeps nothing from being compared.
+    """
     image = evidence.image
+    found = _stated(examination, evidence, against)
     references = [Reference(digest, "media", Source("option")) for digest in expected]
-    stated, notices = _stated(examination, evidence, against)
-    references += stated
+    references += found.references
     references += [
         Reference(digest, "media", Source("container", image.path, None, "container"))
         for digest in image.stored_digests
     ]
     references += examination.own_references(evidence)
-    parts = _parts_needed(evidence, references)
-    reader = _Reader(examination, evidence, parts, zero_fill=zero_fill, progress=progress)
-    results = []
+    references = [_of_media(evidence, item) for item in references]
+    parts = parts_of(evidence, partitions=(), container=False)
+    parts += _segments_stated(evidence, references)
+    parts += _partitions_stated(evidence, references, found.unusable)
+    reader = Reader(examination, evidence, parts, zero_fill=zero_fill, progress=progress)
+    results: list[Hashed] = []
     for part in parts:
-        concerning = [item for item in references if item.of == part.of]
+        concerning = [item for item in references if part.is_part_of(item)]
         names = [item.digest.algorithm for item in concerning] + list(algorithms)
         if part.of == "media" and not examination.has_own(evidence, "media", "sha256"):
             names.append("sha256")
-        results.append(
-            reader.read("evidence.verified", part, list(dict.fromkeys(names)) or ["sha256"], concerning)
+        also = _said_of_the_whole(
+            results, found.unusable, last=part is parts[-1], segments=len(image.segments)
         )
+        wanted = list(dict.fromkeys(names)) or ["sha256"]
+        results.append(reader.read("evidence.verified", part, wanted, concerning, also))
     compared = {id(item.reference) for result in results for item in result.comparisons}
     return Verified(
         image_document(image),
         results,
         overall_verdict(results, segments=len(image.segments)),
-        tuple(notices),
+        tuple(found.notices),
+        tuple(found.unusable),
         tuple(item for item in references if id(item) not in compared),
     )
 
 
-def _stated(
-    examination: Examination, evidence: Evidence, against: Sequence[str]
-) -> tuple[list[Reference], list[str]]:
-    """What files say of an image, those that are named and those beside it, and notices on what is not used."""
-    references: list[Reference] = []
-    notices: list[str] = []
-    files = []
-    for path in against:
-        from imgkit.examination.foreign import log_at, log_references
+def _said_of_the_whole(
+    results: list[Hashed], unusable: Sequence[Unusable], *, last: bool, segments: int
+) -> Callable[[Hashed], Record]:
+    """What a part's outcome says beyond the part: the first what could not be used, the last the verdict of all."""
 
-        log = log_at(path)
-        if log is None:
-            files.append(path)
-            continue
-        more, why_not = log_references(
-            log, evidence.image, own=examination.log.uuid, memory=examination.presence.state
-        )
-        references += more
-        notices += why_not
+    def also(result: Hashed) -> Record:
+        said: Record = {}
+        if unusable and not results:
+            said["unusable"] = [unusable_document(item) for item in unusable]
+        if last:
+            said["overall"] = overall_verdict([*results, result], segments=segments)
+        return said
+
+    return also
+
+
+def unusable_document(item: Unusable) -> Record:
+    """What could not be used, as it stands in records and documents."""
+    return {**path_fields(item.path), "message": printable(item.message)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Stated:
+    """What files say of an image: those that are named, and those beside it."""
+
+    references: list[Reference]
+    notices: list[str]
+    unusable: list[Unusable]
+
+
+def _stated(examination: Examination, evidence: Evidence, against: Sequence[str]) -> _Stated:
+    stated = _Stated([], [], [])
+    files = _take_logs(examination, evidence, against, stated)
     for encoding in ("utf-16-le", "utf-16-be"):  # now: that user perhaps may not read this installation
         codecs.lookup(encoding)
     with acting_as(evidence.identity):
         found = find_references(evidence.image, against=files)
-    return [*references, *found.references], [*notices, *found.notices]
+    stated.references.extend(found.references)
+    stated.notices.extend(found.notices)
+    stated.unusable.extend(found.unusable)
+    silent = not any(item.source.kind == "against" for item in found.references) and not stated.unusable
+    if files and len(files) == len(against) and silent:
+        base = os.path.basename(evidence.image.path)
+        text = f"nothing that --against names states a digest of {base}: it was not compared with that"
+        stated.unusable.append(Unusable(os.path.abspath(files[0]), text))
+    return stated
 
 
-def _parts_needed(evidence: Evidence, references: Sequence[Reference]) -> list[Part]:
-    """The media, and each segment or partition that something states a digest of."""
-    parts = parts_of(evidence, partitions=(), container=False)
-    stated = {item.of for item in references}
-    if any(of.startswith("segment:") for of in stated):
-        parts += [part for part in _segments(evidence) if part.of in stated]
-    numbers = {int(of.partition(":")[2]) for of in stated if of.startswith("partition:")}
-    if numbers:  # a partition that is not there any more is told as not compared
-        there = {item.number for item in evidence.table.partitions if item.extent.end <= evidence.image.size}
-        parts += (
-            parts_of(evidence, partitions=sorted(numbers & there), container=False) if numbers & there else []
-        )
+def _take_logs(
+    examination: Examination, evidence: Evidence, against: Sequence[str], stated: _Stated
+) -> list[str]:
+    """Add what the custody logs among `against` state; return the other files."""
+    files = []
+    for path in against:
+        from imgkit.examination.foreign import log_at, log_references
+
+        try:
+            log = log_at(path)
+            if log is None:
+                files.append(path)
+                continue
+            more, why_not = log_references(
+                log, evidence.image, own=examination.log.uuid, memory=examination.presence.state
+            )
+        except (ReferenceFileError, CustodyError) as error:
+            stated.unusable.append(Unusable(os.path.abspath(path), error.message, error.hint))
+            continue
+        stated.references.extend(more)
+        stated.notices.extend(why_not)
+    return files
+
+
+def _of_media(evidence: Evidence, reference: Reference) -> Reference:
+    """A digest of a container that is the media itself is one of the media."""
+    plain = reference.of == "container" and evidence.image.backing_fileno() is not None
+    return replace(reference, of="media", extent=None) if plain else reference
+
+
+def _segments_stated(evidence: Evidence, references: Sequence[Reference]) -> list[Part]:
+    stated = {item.of for item in references if item.of.startswith("segment:")}
+    return [part for part in _segments(evidence) if part.of in stated] if stated else []
+
+
+def _partitions_stated(
+    evidence: Evidence, references: Sequence[Reference], unusable: list[Unusable]
+) -> list[Part]:
+    """The partitions that digests are stated of: the bytes that were hashed then, with how the table differs now."""
+    first: dict[tuple[int, Extent | None], Reference] = {}
+    for reference in references:
+        kind, _, word = reference.of.partition(":")
+        if kind == "partition" and word.isascii() and word.isdecimal():
+            first.setdefault((int(word), reference.extent), reference)
+    parts = []
+    for (number, _), reference in sorted(
+        first.items(), key=lambda item: (item[0][0], item[0][1] or Extent(0, 0))
+    ):
+        part, trouble = _partition_stated(evidence, number, reference)
+        if part is not None:
+            parts.append(part)
+        if trouble is not None and trouble not in unusable:
+            unusable.append(trouble)
     return parts
 
 
-def part_verdict(result: Hashed) -> Verdict:
-    """What the comparisons of one part say."""
-    if any(not item.matches for item in result.comparisons) or result.changed:
-        return "mismatch"
-    if result.read_errors:
-        return "unreadable"
-    if any(item.reference.source.origin != "own" for item in result.comparisons):
-        return "match"
-    return "unchanged" if result.comparisons else "no-reference"
+def _partition_stated(
+    evidence: Evidence, number: int, reference: Reference
+) -> tuple[Part | None, Unusable | None]:
+    """Return the part to read, and why what is known of it could not be compared with the table."""
+    image, trouble, differences = evidence.image, None, []
+    extent, now = reference.extent, None
+    try:
+        table = evidence.table_read_with(reference.sector_size)
+    except (PartitionError, ImageError, UsageError) as error:
+        trouble = Unusable(image.path, error.message, error.hint)
+    else:
+        now = next((item.extent for item in table.partitions if item.number == number), None)
+        if extent is not None and now != extent:
+            place = (
+                "the table has none of that number now"
+                if now is None
+                else f"the table has it at {_bytes(now)} now"
+            )
+            differences.append(f"partition {number} was at {_bytes(extent)} ({_where(reference)}): {place}")
+    extent = extent or now
+    if extent is None:
+        text = f"{_where(reference)} states a digest of partition {number}, but not of which bytes"
+        return None, trouble or Unusable(image.path, text)
+    if extent.end > image.size:
+        differences.append(f"partition {number} ends at byte {extent.end}, the media already at {image.size}")
+    name = f"{evidence.name}:p{number}"
+    return Part(reference.of, extent, name, reference.sector_size, tuple(differences)), trouble
+
+
+def _bytes(extent: Extent) -> str:
+    return f"byte {extent.offset}, {extent.length} bytes long"
+
+
+def _where(reference: Reference) -> str:
+    source = reference.source
+    return f"{source.path or source.kind}" + (f" line {source.line}" if source.line else "")
 
 
 def overall_verdict(results: Sequence[Hashed], *, segments: int) -> Verdict:
@@ -243,122 +340,16 @@ def overall_verdict(results: Sequence[Hashed], *, segments: int) -> Verdict:
 
     Of a split raw image the media is its segments one after the other: where each of them matches, the media does.
     """
-    verdicts = {result.part.of: part_verdict(result) for result in results}
+    verdicts = [(result.part.of, part_verdict(result)) for result in results]
+    said = [verdict for _, verdict in verdicts]
     bad: Verdict
     for bad in ("mismatch", "unreadable"):
-        if bad in verdicts.values():
+        if bad in said:
             return bad
-    matching = [of for of, verdict in verdicts.items() if of.startswith("segment:") and verdict == "match"]
-    if verdicts["media"] != "match" and segments > 1 and len(matching) == segments:
+    matching = [of for of, verdict in verdicts if of.startswith("segment:") and verdict == "match"]
+    if said[0] != "match" and segments > 1 and len(matching) == segments:
         return "match"
-    return verdicts["media"]
-
-
-class _Reader:
-    """Reads the parts of one image, each as an act, with one progress over all of them."""
-
-    def __init__(
-        self,
-        examination: Examination,
-        evidence: Evidence,
-        parts: Sequence[Part],
-        *,
-        zero_fill: bool,
-        progress: Callable[[int, int], None] | None,
-    ) -> None:
-        self._examination = examination
-        self._evidence = evidence
-        self._zero_fill = zero_fill
-        self._progress = progress
-        self._total = sum(part.extent.length for part in parts)
-        self._before = 0
-
-    def read(self, kind: str, part: Part, names: list[str], references: Sequence[Reference]) -> Hashed:
-        """One act: intent, read, compare, outcome."""
-        evidence = self._evidence
-        before = file_facts(evidence.image)
-        asked: Record = {
-            "of": part.of,
-            "offset": part.extent.offset,
-            "length": part.extent.length,
-            "algorithms": names,
-            **files_record(before),
-        }
-        result = Hashed(part)
-        with self._examination.act(kind, asked, exhibit=evidence.exhibit) as act:
-            started = monotonic()
-            done = self._pass(part, names)
-            result.seconds = round(monotonic() - started, 3)
-            result.digests, result.zero_filled = done.digests, done.zero_filled
-            result.read_errors = tuple(Extent(*extent) for extent in done.read_errors)
-            result.comparisons = _compare(references, done.digests)
-            with acting_as(evidence.identity):
-                after = files_now(evidence.image)
-            result.changed, touched = changed_files(before, after)
-            act.data.update(_outcome_data(kind, result, after, touched))
-        self._before += part.extent.length
-        if result.changed:
-            self._examination.event(
-                "evidence.changed", {"files": after, "during": act.intent.seq}, exhibit=evidence.exhibit
-            )
-        return result
-
-    def _pass(self, part: Part, names: list[str]) -> HashPass:
-        progress = self._progress
-        step = None if progress is None else lambda done: progress(self._before + done, self._total)
-        return hash_range(
-            self._evidence.image,
-            part.extent.offset,
-            part.extent.length,
-            algorithms=names,
-            zero_fill=self._zero_fill,
-            progress=step,
-        )
-
-
-def _compare(references: Sequence[Reference], digests: Sequence[Digest]) -> list[Comparison]:
-    actual = {digest.algorithm: digest for digest in digests}
-    return [
-        Comparison(reference, actual[reference.digest.algorithm])
-        for reference in references
-        if reference.digest.algorithm in actual
-    ]
-
-
-def _outcome_data(kind: str, result: Hashed, after: list[Record], touched: list[str]) -> Record:
-    data: Record = {
-        "digests": {digest.algorithm: digest.value for digest in result.digests},
-        "read_errors": [{"offset": item.offset, "length": item.length} for item in result.read_errors],
-        "files_after": after,
-        "milliseconds": round(result.seconds * 1000),
-    }
-    if result.zero_filled:
-        data["zero_filled_digests"] = {digest.algorithm: digest.value for digest in result.zero_filled}
-    if result.changed or touched:
-        data["changed"], data["touched"] = result.changed, touched
-    if kind == "evidence.verified":
-        data["comparisons"] = [comparison_document(item) for item in result.comparisons]
-        data["verdict"] = part_verdict(result)
-    elif result.read_errors:
-        data["verdict"] = "unreadable"
-    return data
-
-
-def comparison_document(item: Comparison) -> Record:
-    """A comparison as it stands in records and documents."""
-    source = item.reference.source
-    where: Record = {"kind": source.kind, "origin": source.origin, "protection": source.protection}
-    if source.path is not None:
-        where.update(path_fields(source.path))
-    if source.line is not None:
-        where["line"] = source.line
-    return {
-        "algorithm": item.actual.algorithm,
-        "expected": item.reference.digest.value,
-        "actual": item.actual.value,
-        "matches": item.matches,
-        "source": where,
-    }
+    return said[0]
 
 
 def failed_entry(path: str, error: ImgkitError) -> Record:

@@ -24,6 +24,7 @@ __all__ = [
     "Reference",
     "References",
     "Source",
+    "Unusable",
     "find_references",
     "read_reference_file",
     "read_statements",
@@ -36,16 +37,34 @@ _BOMS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "
 
 
 @dataclass(frozen=True, slots=True)
+class Unusable:
+    """A file that should have stated a digest of the image, and from which none could be had.
+
+    Attributes:
+        path: Absolute path of the file.
+        message: What is wrong with it, one sentence.
+        hint: What to do next, or None.
+    """
+
+    path: str
+    message: str
+    hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class References:
     """What was found for an image.
 
     Attributes:
         references: In the order of the files: those the user named, then those beside the image.
         notices: Sentences about files that were looked at and not used, and why.
+        unusable: Files that the user named, or that are named after the image, which cannot be read or state nothing:
+            what they were there for was not compared.
     """
 
     references: tuple[Reference, ...]
     notices: tuple[str, ...] = ()
+    unusable: tuple[Unusable, ...] = ()
 
 
 class _Sidecar(NamedTuple):
@@ -56,27 +75,20 @@ class _Sidecar(NamedTuple):
 def find_references(image: Image, *, against: Sequence[str] = (), sidecars: bool = True) -> References:
     """Find every stated digest that concerns `image`.
 
+    A file that cannot be used keeps no other from being used: it stands under `unusable`.
+
     Args:
         image: An open image; nothing of its media is read.
         against: Files that the user named.
         sidecars: Whether to look beside the image too.
-
-    Raises:
-        ReferenceFileError: A file that the user named, or one that is named after the image, cannot be read or states nothing.
     """
-    names = ImageNames(image)
-    found: list[Reference] = []
-    notices: list[str] = []
-    seen = set()
+    search = _Search(ImageNames(image))
     for path in map(os.path.abspath, against):
-        seen.add(os.path.realpath(path))
-        _add_against(path, names, found, notices)
+        search.add_against(path)
     if sidecars and image.format != "block-device":
-        for sidecar in _beside(names, image.path):
-            if os.path.realpath(sidecar.path) not in seen:
-                seen.add(os.path.realpath(sidecar.path))
-                _add_sidecar(sidecar, names, found, notices)
-    return References(tuple(dict.fromkeys(found)), tuple(notices))
+        for sidecar in _beside(search.names, image.path):
+            search.add_sidecar(sidecar)
+    return References(tuple(dict.fromkeys(search.found)), tuple(search.notices), tuple(search.unusable))
 
 
 def read_reference_file(path: str) -> list[Reference]:
@@ -119,21 +131,6 @@ def read_statements(path: str) -> list[Statement]:
     return found
 
 
-def _add_against(path: str, names: ImageNames, found: list[Reference], notices: list[str]) -> None:
-    statements = read_statements(path)
-    chosen, notice = concerning(statements, names)
-    owner = owner_of(os.path.basename(path))
-    if not chosen and all(statement.name is None for statement in statements):
-        chosen, notice = _nameless(path, statements, names)
-    elif owner is not None and (of := names.of_owner(owner)) is not None:
-        chosen += [(statement, of) for statement in statements if statement.name is None]
-    found += [_reference(statement, of, "against", path) for statement, of in chosen]
-    if notice is not None:
-        notices.append(f"{path} {notice}")
-    elif not chosen:
-        notices.append(f"{path} states nothing about {names.base}: {_what_it_names(statements)}")
-
-
 def _nameless(
     path: str, statements: list[Statement], names: ImageNames
 ) -> tuple[list[tuple[Statement, str]], str | None]:
@@ -149,23 +146,69 @@ def _nameless(
     return [(statement, of or "media") for statement in statements], None
 
 
-def _add_sidecar(sidecar: _Sidecar, names: ImageNames, found: list[Reference], notices: list[str]) -> None:
-    try:
-        statements = read_statements(sidecar.path)
-    except ReferenceFileError as error:
-        if sidecar.owner is not None and names.of_owner(sidecar.owner) is not None:
-            raise
-        notices.append(error.message)
-        return
-    chosen, notice = concerning(statements, names)
-    bare = [statement for statement in statements if statement.name is None]
-    of, why_not = _owner_says(sidecar, names) if bare else (None, None)
-    if of is not None:
-        chosen += [(statement, of) for statement in bare]
-    found += [_reference(statement, of, "sidecar", sidecar.path) for statement, of in chosen]
-    notices += [f"{sidecar.path} {text}" for text in (notice, why_not) if text is not None]
-    if not chosen and not bare and sidecar.owner is not None:
-        notices.append(f"{sidecar.path} states nothing about {names.base}: {_what_it_names(statements)}")
+class _Search:
+    """What the files of one search gave so far, each file looked at once."""
+
+    def __init__(self, names: ImageNames) -> None:
+        self.names = names
+        self.found: list[Reference] = []
+        self.notices: list[str] = []
+        self.unusable: list[Unusable] = []
+        self._seen: set[str] = set()
+
+    def _statements(self, path: str, *, named: bool) -> list[Statement]:
+        """What a file states; empty where it was read already, or cannot be used, which is noted.
+
+        Args:
+            path: Absolute.
+            named: The user named it, or it is named after the image: then it should have stated something.
+        """
+        real = os.path.realpath(path)
+        if real in self._seen:
+            return []
+        self._seen.add(real)
+        try:
+            return read_statements(path)
+        except ReferenceFileError as error:
+            if named:
+                self.unusable.append(Unusable(path, error.message, error.hint))
+            else:
+                self.notices.append(error.message)
+        return []
+
+    def add_against(self, path: str) -> None:
+        """A file that the user named."""
+        statements, names = self._statements(path, named=True), self.names
+        if not statements:
+            return
+        chosen, notice = concerning(statements, names)
+        owner = owner_of(os.path.basename(path))
+        if not chosen and all(statement.name is None for statement in statements):
+            chosen, notice = _nameless(path, statements, names)
+        elif owner is not None and (of := names.of_owner(owner)) is not None:
+            chosen += [(statement, of) for statement in statements if statement.name is None]
+        self.found += [_reference(statement, of, "against", path) for statement, of in chosen]
+        if notice is not None:
+            self.notices.append(f"{path} {notice}")
+        elif not chosen:
+            self.notices.append(f"{path} states nothing about {names.base}: {_what_it_names(statements)}")
+
+    def add_sidecar(self, sidecar: _Sidecar) -> None:
+        """A file beside the image."""
+        names, path = self.names, sidecar.path
+        of_image = sidecar.owner is not None and names.of_owner(sidecar.owner) is not None
+        statements = self._statements(path, named=of_image)
+        if not statements:
+            return
+        chosen, notice = concerning(statements, names)
+        bare = [statement for statement in statements if statement.name is None]
+        of, why_not = _owner_says(sidecar, names) if bare else (None, None)
+        if of is not None:
+            chosen += [(statement, of) for statement in bare]
+        self.found += [_reference(statement, of, "sidecar", path) for statement, of in chosen]
+        self.notices += [f"{path} {text}" for text in (notice, why_not) if text is not None]
+        if not chosen and not bare and notice is None and sidecar.owner is not None:
+            self.notices.append(f"{path} states nothing about {names.base}: {_what_it_names(statements)}")
 
 
 def _owner_says(sidecar: _Sidecar, names: ImageNames) -> tuple[str | None, str | None]:

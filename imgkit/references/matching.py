@@ -9,11 +9,12 @@ import unicodedata
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Sequence
 
     from imgkit.image import Image
     from imgkit.references.reference import Statement
 
+_MOST_NAMED = 5  # names in a notice
 _MEDIA = "media:"  # how `imgkit hash` names media that is not the file itself
 
 
@@ -27,7 +28,7 @@ class ImageNames:
     """
 
     def __init__(self, image: Image) -> None:
-        self.base = os.path.basename(image.path)
+        self._folder, self.base = os.path.split(image.path)
         self.files: dict[str, str] = {}
         self._paths: dict[str, list[tuple[str, ...]]] = {}
         whole = image.format in {"raw", "block-device"}
@@ -65,6 +66,14 @@ class ImageNames:
             return "media"
         return None
 
+    def of_other_case(self, name: str) -> str | None:
+        """The same as of() where only upper and lower case differ, and no other file lies there under that very name."""
+        base = _bases(name.removeprefix(_MEDIA))
+        found = {self._by_case[item.casefold()] for item in base if item.casefold() in self._by_case}
+        if len(found) != 1 or any(os.path.lexists(os.path.join(self._folder, item)) for item in base):
+            return None
+        return "media" if name.startswith(_MEDIA) else found.pop()
+
     def of_owner(self, owner: str) -> str | None:
         """The same for the name that a sidecar is named after; case does not count."""
         return self._by_case.get(owner.casefold())
@@ -76,7 +85,7 @@ class ImageNames:
         return max((_alike(tuple(split), path) for path in self._paths.get(split[-1], ())), default=0)
 
 
-def _bases(name: str) -> Iterable[str]:
+def _bases(name: str) -> Collection[str]:
     """The file name at the end of a path, as POSIX and as Windows read it, and composed as Linux tools write it."""
     posix, windows = posixpath.basename(name), ntpath.basename(name)
     return dict.fromkeys(
@@ -94,18 +103,21 @@ def _alike(one: tuple[str, ...], other: tuple[str, ...]) -> int:
 
 
 def concerning(
-    statements: Iterable[Statement], names: ImageNames
+    statements: Sequence[Statement], names: ImageNames
 ) -> tuple[list[tuple[Statement, str]], str | None]:
     """Return the statements that name this image with what each is of, and a notice where they are ambiguous.
 
     Of `a/disk.dd` and `b/disk.dd` the one counts whose path is most like the image's; where both are as likely and they
-    differ, neither does.
+    differ, neither does. Where none names it but in other case (`I.DD` for `i.dd`: Windows does not tell them apart), and one
+    name only does, that one is taken.
     """
     named = [
         (statement, of)
         for statement in statements
         if statement.name is not None and (of := names.of(statement.name)) is not None
     ]
+    if not named:
+        return _in_other_case(statements, names)
     scores = [names.likeness(statement.name or "") for statement, _ in named]
     best: dict[tuple[str, str], int] = {}
     for (statement, of), score in zip(named, scores, strict=True):
@@ -124,6 +136,27 @@ def concerning(
         kept,
         f"states different digests for several files called {names.base}: which is meant cannot be told",
     )
+
+
+def _in_other_case(
+    statements: Sequence[Statement], names: ImageNames
+) -> tuple[list[tuple[Statement, str]], str | None]:
+    """As concerning, by names that differ from the image's in upper and lower case only."""
+    alike = [
+        (statement, of)
+        for statement in statements
+        if statement.name is not None and (of := names.of_other_case(statement.name)) is not None
+    ]
+    spelled: dict[str, set[str]] = {}
+    for statement, of in alike:
+        spelled.setdefault(of, set()).add(statement.name or "")
+    if any(len(different) > 1 for different in spelled.values()):
+        listed = ", ".join(sorted(name for different in spelled.values() for name in different)[:_MOST_NAMED])
+        return [], f"has several names that differ from {names.base} in upper and lower case only: {listed}"
+    if not alike:
+        return [], None
+    listed = ", ".join(sorted(name for different in spelled.values() for name in different)[:_MOST_NAMED])
+    return alike, f"names {listed}, taken for {names.base}: only upper and lower case differ"
 
 
 def _disputed(chosen: list[tuple[Statement, str]]) -> set[tuple[str, str]]:

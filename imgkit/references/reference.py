@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from imgkit.hashing import Digest
+    from imgkit.image import Extent
 
 Kind = Literal["option", "against", "sidecar", "container", "report", "manifest", "custody"]
 Origin = Literal["acquisition", "container", "own"]
@@ -41,12 +42,16 @@ class Reference:
         of: What it is a digest of: `media`, `container`, `partition:N`, or `segment:N` (from 0).
         source: Where it was found.
         name: The file name the statement was made for, as written there (unescaped), or None.
+        extent: Which bytes of the media were hashed, where a log says so of a partition: the number may mean others now.
+        sector_size: Of the table as it was read then, or None.
     """
 
     digest: Digest
     of: str
     source: Source
     name: str | None = None
+    extent: Extent | None = None
+    sector_size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,8 +148,6 @@ def could_not(imgkit: Imgkit, name: str) -> tuple[str, ...]:
         return ("hash", "set.001")
     if name == "no such partition":
         return ("hash", "disk.dd", "-p", "9")
-    if name == "no reference file":
-        return ("verify", "disk.dd", "--against", "none.sha256")
     if name == "no reference":
         return ("verify", "disk.dd")
     if name == "no case":
@@ -167,7 +165,6 @@ def could_not(imgkit: Imgkit, name: str) -> tuple[str, ...]:
         ("compressed", "image.unknown-format"),
         ("hole in a set", "image.missing-segment"),
         ("no such partition", "partition"),
-        ("no reference file", "reference"),
         ("no case", "custody"),
         ("no log", "custody"),
         ("nothing attached", "attach"),

@@ -8,6 +8,7 @@ import pytest
 
 from imgkit.errors import CustodyError, UsageError
 from imgkit.examination.ledger import Ledger, fold
+from imgkit.image import Extent
 
 Record = dict[str, Any]
 
@@ -232,3 +233,111 @@ def test_a_record_that_imgkit_never_writes_is_an_error_and_no_crash(record: Reco
         fold([*Script().records, record])
     assert caught.value.code == "SCHEMA"
     assert "record 2" in caught.value.message
+
+
+# -- verdicts of a run -----------------------------------------------------------------------------
+
+
+def verified(script: Script, of: str, verdict: str, session: str, **more: Any) -> int:
+    """The line of the outcome."""
+    op = f"op-{len(script.records)}"
+    asked = {"of": of}
+    script.add("evidence.verified", "intent", asked, op=op, exhibit="EX1", session=session)
+    found = {**asked, "digests": {}, "verdict": verdict, **more}
+    line: int = script.add(
+        "evidence.verified", "outcome", found, op=op, exhibit="EX1", session=session, result="ok"
+    )["seq"]
+    return line
+
+
+def checked(script: Script) -> tuple[int, str] | None:
+    return script.ledger.exhibits["EX1"].checked
+
+
+def test_a_mismatch_of_any_part_is_the_verdict_of_the_run() -> None:
+    script = Script()
+    script.exhibit("EX1", "/a.dd")
+    verified(script, "media", "match", "one")
+    line = verified(script, "partition:1", "mismatch", "one")
+    verified(script, "partition:2", "match", "one")
+    assert checked(script) == (line, "mismatch")
+    last = verified(script, "media", "match", "two")
+    assert checked(script) == (last, "match")  # another run
+
+
+def test_the_last_part_states_the_verdict_of_all() -> None:
+    script = Script()
+    script.exhibit("EX1", "/a.001")
+    verified(script, "media", "no-reference", "one")
+    verified(script, "segment:0", "match", "one")
+    line = verified(script, "segment:1", "match", "one", overall="match")
+    assert checked(script) == (line, "match")
+
+
+def test_of_two_images_of_one_run_the_worse_counts() -> None:
+    script = Script()
+    script.exhibit("EX1", "/a.dd")
+    verified(script, "media", "mismatch", "one", overall="mismatch")
+    line = verified(script, "media", "match", "one", overall="match")
+    assert checked(script) == (line, "mismatch")
+
+
+def test_a_digest_of_a_file_that_changed_is_none_of_ours() -> None:
+    script = Script()
+    script.exhibit("EX1", "/a.dd")
+    script.hashed(MD5_A, changed=["/a.dd"])
+    script.hashed(MD5_B, verdict="mismatch")
+    assert script.ledger.exhibits["EX1"].own == []
+
+
+def test_a_digest_of_a_partition_is_of_its_bytes() -> None:
+    script = Script()
+    script.exhibit("EX1", "/a.dd")
+    script.hashed(MD5_A, of="partition:1", offset=512, length=1024, sector_size=512)
+    script.hashed(MD5_B, of="partition:1", offset=2048, length=1024)
+    script.hashed(MD5_B, of="partition:1", offset=512, length=1024)
+    references = script.ledger.references(script.ledger.exhibits["EX1"], "/log")
+    assert {(item.extent, item.digest.value, item.sector_size) for item in references} == {
+        (Extent(512, 1024), MD5_A, 512),
+        (Extent(2048, 1024), MD5_B, None),
+    }
+
+
+# -- block devices ---------------------------------------------------------------------------------
+
+
+def disk(path: str, **source: Any) -> Record:
+    return {"path": path, "dev": "5", "ino": "7", "source": {"size": 4096, **source}}
+
+
+def added(script: Script, name: str, seen: Record) -> None:
+    script.act("evidence.added", {"files": [seen]}, {}, exhibit=name)
+
+
+def found_as(script: Script, seen: Record) -> str | None:
+    found = script.ledger.find([seen], None)
+    return None if found is None else found.name
+
+
+def test_a_disk_is_known_by_what_it_says_of_itself() -> None:
+    script = Script()
+    added(script, "EX1", disk("/dev/sdb", serial="A1", wwn="naa.1", diskseq=9, boot_id="x"))
+    assert found_as(script, disk("/dev/sdc", serial="A1", wwn="naa.1", diskseq=10, boot_id="y")) == "EX1"
+    assert found_as(script, disk("/dev/sdc", serial="A1", diskseq=10, boot_id="y")) == "EX1"
+    assert found_as(script, disk("/dev/sdb", serial="B2", diskseq=9, boot_id="x")) is None
+    assert found_as(script, disk("/dev/sdb", serial="A1", wwn="naa.2")) is None
+    assert found_as(script, disk("/dev/sdb", serial="A1", size=8192)) is None
+    assert found_as(script, disk("/dev/sdb1", serial="A1", start=1024)) is None  # a partition of it
+    assert script.ledger.exhibits["EX1"].nodes == {"/dev/sdb"}
+
+
+def test_a_disk_that_says_nothing_is_known_by_its_number_in_this_boot() -> None:
+    script = Script()
+    added(script, "EX1", disk("/dev/loop7", diskseq=9, boot_id="x"))
+    assert found_as(script, disk("/dev/loop7", diskseq=9, boot_id="x")) == "EX1"
+    assert found_as(script, disk("/dev/loop7", diskseq=10, boot_id="x")) is None
+    assert found_as(script, disk("/dev/loop7", diskseq=9, boot_id="y")) is None
+    assert found_as(script, disk("/dev/loop7", boot_id="x")) is None
+    assert found_as(script, file("/dev/loop7")) is None  # a file there is no disk
+    added(script, "EX2", disk("/dev/sdx", boot_id="x"))
+    assert found_as(script, disk("/dev/sdx", boot_id="x")) is None  # before Linux 5.15: --exhibit says it
