@@ -29,7 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "image": {"errors", "hashing"},
     "containers": {"image", "hashing", "errors", "linux"},
     "references": {"image", "hashing", "errors"},
-    "partitions": {"image", "blkid", "errors"},
+    "partitions": {"image", "blkid", "linux", "errors"},
     "filesystems": {"image", "blkid", "errors"},
     "expose": {"image", "errors", "linux"},
     "attachment": {"image", "expose", "linux", "errors"},

@@ -10,18 +10,20 @@ import typer
 from imgkit.cli import options
 from imgkit.cli.ending import final
 from imgkit.cli.options import ImageArgument
-from imgkit.cli.output import emit, flush, is_terminal, notice, say, table, tell_error
+from imgkit.cli.output import emit, flush, is_terminal, notice, say, say_bytes, table, tell_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from imgkit.examination.attached import Attached
     from imgkit.examination.detaching import TakenDown
+    from imgkit.examination.planning import Skipped
 
 Document = dict[str, Any]
 Records = Document | list[Document] | None
 
 MISMATCH, TROUBLE = 1, 3
+_TOLD = 10  # reasons that are told one by one
 
 AllOption = Annotated[
     bool, typer.Option("--all", help="Everything that this examiner (with --case: this case) attached.")
@@ -48,7 +50,10 @@ def attach(
     as_json: options.JsonOption = False,
 ) -> int:
     """Attach partitions, an extent or the whole media as read-only loop devices, all or none."""
+    from imgkit.examination.planning import check_asked
+
     options.check_sector_size(sector_size)
+    check_asked(partition or (), offset, length)
     with (
         options.open_examination(case, examiner, exhibit, reason) as examination,
         examination.evidence(image, sector_size=sector_size) as evidence,
@@ -79,7 +84,7 @@ def _show_attached(
         _attachment_table(attached)
     else:
         for item in attached:
-            say(_shown(item))
+            say_bytes(_shown(item))
     flush()  # while what cannot be shown is still taken down again
 
 
@@ -140,14 +145,40 @@ def mount(
             _show_attached(
                 "imgkit.mount.v1", mounted, documents, as_json=as_json, records=examination.records
             )
-            for item in skipped:
-                where = f"partition {item.partition}" if item.partition else image
-                tell_error(
-                    f"{where} is not mounted: {item.reason}", item.hint
-                ) if partition or not item.empty else notice(
-                    f"{where} is not mounted: {item.reason}" + (f"; {item.hint}" if item.hint else "")
-                )
+            _tell_skipped(skipped, image, asked=bool(partition))
     return TROUBLE if skipped and (partition or not all(item.empty for item in skipped)) else 0
+
+
+def _tell_skipped(skipped: list[Skipped], image: str, *, asked: bool) -> None:
+    """What is not mounted and why: partitions of one reason together, and of a hundred reasons the first few."""
+    alike: dict[tuple[bool, str], list[Skipped]] = {}
+    for item in skipped:
+        alike.setdefault((asked or not item.empty, item.reason), []).append(item)
+    told = sorted(alike.items(), key=lambda entry: not entry[0][0])  # errors first
+    for (is_error, reason), items in told[:_TOLD]:
+        text = f"{_named(items, image)} not mounted: {reason}"
+        hint = items[0].hint
+        if is_error:
+            tell_error(text, hint)
+        else:
+            notice(f"{text}; {hint}" if hint else text)
+    if rest := sum(len(items) for _, items in told[_TOLD:]):
+        notice(f"{rest} more are not mounted: --json has each of them, and why")
+
+
+def _named(items: list[Skipped], image: str) -> str:
+    """`partition 5 is`, `partitions 1-4, 7 are`: neighbours together."""
+    numbers = sorted(item.partition for item in items if item.partition is not None)
+    if not numbers:
+        return f"{image} is"
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    words = ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
+    return f"partitions {words} are" if len(numbers) > 1 else f"partition {words} is"
 
 
 def detach(

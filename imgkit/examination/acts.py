@@ -20,7 +20,8 @@ Record = dict[str, Any]
 
 def stopped_by(error: BaseException) -> str:
     """What stopped an act that did not fail by itself, in words: its own, else the signal that Python raises it for."""
-    return str(error) or {KeyboardInterrupt: "stopped by SIGINT"}.get(type(error), type(error).__name__)
+    by_itself = "stopped by SIGINT" if isinstance(error, KeyboardInterrupt) else type(error).__name__
+    return str(error) or by_itself
 
 
 class Act:

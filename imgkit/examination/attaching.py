@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from imgkit.attachment import LoopDevice, attach_all, check_extent, keep_all, signals_held
-from imgkit.attachment.bind import need_privilege
-from imgkit.attachment.source import open_source
+from imgkit.attachment import LoopDevice, attach_all, keep_all, signals_held
 from imgkit.doctor import udev_rule_present, udevd_running
-from imgkit.errors import AttachError, ImgkitError, OutcomeSpooled, UsageError
-from imgkit.examination.attached import Attached, attachment_facts, counters
+from imgkit.errors import AttachError, ImgkitError, OutcomeSpooled
+from imgkit.examination.attached import Attached, attachment_facts, counters, detached_facts
 from imgkit.examination.evidence import file_facts, files_record, image_document
-from imgkit.filesystems.signatures import identify
+from imgkit.examination.inspecting import filesystem_document
+from imgkit.examination.planning import block_size_of, held_by
 from imgkit.image import Extent
 
 if TYPE_CHECKING:
@@ -22,59 +21,10 @@ if TYPE_CHECKING:
 
     from imgkit.examination import Evidence, Examination
     from imgkit.examination.acts import Act
+    from imgkit.examination.planning import Target
+    from imgkit.filesystems.signatures import Filesystem
 
 Record = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What is to become a device.
-
-    Attributes:
-        extent: Bytes of the media; None is the whole media.
-        partition: Number of the partition, or None.
-    """
-
-    extent: Extent | None
-    partition: int | None = None
-
-
-def targets_of(
-    evidence: Evidence,
-    *,
-    partitions: Sequence[int] = (),
-    offset: int | None = None,
-    length: int | None = None,
-) -> list[Target]:
-    """What `-p`, `--offset` and `--length` ask for; the whole media without any.
-
-    Raises:
-        UsageError: They contradict each other, or only one of offset and length is given.
-        PartitionError: No such partition, or it runs past the end.
-        AttachError: The kernel would show something else than was asked for.
-    """
-    size = evidence.image.size
-    if partitions and (offset is not None or length is not None):
-        raise UsageError("a partition has its own offset and length: use -p, or --offset and --length")
-    if (offset is None) != (length is None):
-        raise UsageError("an extent needs both --offset and --length, in bytes")
-    if partitions:
-        targets = [Target(item.extent, item.number) for item in evidence.partitions(partitions)]
-    elif offset is not None and length is not None:
-        targets = [Target(Extent(offset, length))]
-    else:
-        targets = [Target(None)]
-    for target in targets:
-        check_extent(target.extent, size, block_size=block_size_of(evidence, target))
-    return targets
-
-
-def block_size_of(evidence: Evidence, target: Target) -> int:
-    """512 for a partition or extent (4096 breaks ext4 with 1k blocks); the table's sector size for the whole media."""
-    if target.extent is not None:
-        return 512
-    size = evidence.image.sector_size or evidence.table.sector_size
-    return size if evidence.image.size >= size else 512
 
 
 @contextmanager
@@ -87,21 +37,18 @@ def attached_image(
 
     Raises:
         NotPermitted, AttachError, HostError: Nothing is left attached; the outcomes say `failed`.
-        OutcomeSpooled: The outcome could not be recorded: everything was taken down again.
+        CustodyError: An intent or outcome could not be recorded: everything was taken down again.
     """
-    check_attachable(evidence)
-    for target in targets:
-        if (text := quarantine_notice(evidence, target)) is not None:
-            examination.notify(text)
     image = image_document(evidence.image)
     with ExitStack() as undo:
         with signals_held():
             acts = open_acts(examination, evidence, targets)
+            targets = _identified(examination, evidence, targets, acts)
             devices = bind(evidence, targets, acts)
             with ExitStack() as closing:
                 for device in devices:
                     closing.callback(device.close)
-                record_made(examination, evidence, acts, devices)
+                record_made(examination, evidence, targets, acts, devices)
                 _keep(examination, evidence, acts, devices)
                 undo.push(_Undo(examination, evidence, acts, devices).__exit__)
         yield [
@@ -110,6 +57,7 @@ def attached_image(
                 image,
                 evidence.exhibit,
                 target.partition,
+                filesystem_document(target.filesystem),
                 counted=counters(device.attachment.proof),
             )
             for device, target in zip(devices, targets, strict=True)
@@ -140,30 +88,31 @@ _TAKEN_UP = {
 }
 
 
-def quarantine_notice(evidence: Evidence, target: Target) -> str | None:
+def quarantine_notice(found: Filesystem | None) -> str | None:
     """What this host may do by itself with what is about to be attached, or None where nothing keeps watch or acts."""
-    if not udevd_running() or udev_rule_present() is not None:
-        return None
-    found = identify(evidence.image, target.extent or Extent(0, evidence.image.size))
     if found is None or found.type not in _TAKEN_UP:
+        return None
+    if not udevd_running() or udev_rule_present() is not None:
         return None
     return f"udevd runs here without imgkit's rule: {_TAKEN_UP[found.type]} (imgkit doctor --print-udev-rule)"
 
 
-def check_attachable(evidence: Evidence) -> None:
-    """Refuse before any intent what the kernel or we would refuse after it.
-
-    Raises:
-        NotPermitted, AttachError, Busy: As attachment.attach.
-    """
-    with open_source(evidence.image):
-        need_privilege(f"attach {evidence.image.path}")
+def _identified(
+    examination: Examination, evidence: Evidence, targets: Sequence[Target], acts: Sequence[Act]
+) -> list[Target]:
+    """The targets with what they hold, read after their intents; the examiner is told what the host may do with it."""
+    with closing_failed(acts):
+        found = [replace(target, filesystem=held_by(evidence, target)) for target in targets]
+        for target in found:
+            if (text := quarantine_notice(target.filesystem)) is not None:
+                examination.notify(text)
+    return found
 
 
 def open_acts(examination: Examination, evidence: Evidence, targets: Sequence[Target]) -> list[Act]:
     """Write the intents of all targets before anything is done."""
     acts: list[Act] = []
-    try:
+    with closing_failed(acts):  # a later intent may be refused: nothing was done, and the earlier ones say so
         for target in targets:
             extent = target.extent or Extent(0, evidence.image.size)
             asked: Record = {
@@ -178,51 +127,51 @@ def open_acts(examination: Examination, evidence: Evidence, targets: Sequence[Ta
             act = examination.act("evidence.attached", asked, exhibit=evidence.exhibit)
             act.__enter__()
             acts.append(act)
-    except BaseException as error:
-        close_failed(acts, error)  # a later intent was refused: nothing was done, and the earlier ones say so
-        raise
     return acts
 
 
 def bind(evidence: Evidence, targets: Sequence[Target], acts: Sequence[Act]) -> list[LoopDevice]:
     """Bind and prove a device for each target; on any failure none is left and every outcome says so."""
-    try:
+    with closing_failed(acts):
         return attach_all(
             evidence.image,
             [target.extent for target in targets],
             labels=[f"imgkit:{act.intent.log}:{act.intent.seq}" for act in acts],
             block_size=block_size_of(evidence, targets[0]),
         )
+
+
+@contextmanager
+def closing_failed(acts: Sequence[Act]) -> Iterator[None]:
+    """A block in which acts come to be, or all end with its error; what only the spool has a later run imports."""
+    try:
+        yield
     except BaseException as error:
-        close_failed(acts, error)
+        for act in acts:
+            act.__exit__(type(error), error, error.__traceback__)
         raise
 
 
-def close_failed(acts: Sequence[Act], error: BaseException) -> None:
-    """Write the outcome of acts that did not come to be; what only the spool has is imported by a later run."""
-    for act in acts:
-        act.fail(error)
-        try:
-            act.write()
-        except OutcomeSpooled as spooled:
-            error.add_note(spooled.message)
-
-
 def record_made(
-    examination: Examination, evidence: Evidence, acts: Sequence[Act], devices: Sequence[LoopDevice]
+    examination: Examination,
+    evidence: Evidence,
+    targets: Sequence[Target],
+    acts: Sequence[Act],
+    devices: Sequence[LoopDevice],
 ) -> None:
     """Write every outcome, durable.
 
     Raises:
-        OutcomeSpooled: One is only in the spool: all were tried, and every device was taken down and is recorded so.
+        CustodyError: One is only in the spool (OutcomeSpooled) or nowhere: all were tried, and every device is down.
     """
-    missed: OutcomeSpooled | None = None
-    for act, device in zip(acts, devices, strict=True):
-        act.data.update(attachment_facts(device.attachment))
+    missed: CustodyError | None = None
+    for target, act, device in zip(targets, acts, devices, strict=True):
+        found = filesystem_document(target.filesystem)
+        act.data.update(attachment_facts(device.attachment), filesystem=found)
         try:
             act.write()
-        except OutcomeSpooled as spooled:
-            missed = spooled
+        except CustodyError as error:
+            missed = error
     if missed is not None:
         take_down_again(examination, evidence, acts, devices, why=missed.message)
         raise missed
@@ -253,13 +202,16 @@ def take_down_again(
             "device": device.device,
             "diskseq": device.attachment.diskseq or 0,
             "attached_line": act.intent.seq,
+            "label": device.attachment.label,
             "why": why,
         }
         try:
             with examination.taking_down("evidence.detached", data, exhibit=evidence.exhibit) as down:
                 result = device.detach()
-                down.data.update(gone_before=result.gone_before, details=list(result.changes.details))
+                down.data.update(detached_facts(result, compared=True))
         except ImgkitError as error:
             examination.notify(f"{device.device} is still attached: {error.message}")
-        else:
-            examination.notify(f"{device.device} was taken down again: {why}")
+            continue
+        examination.notify(f"{device.device} was taken down again: {why}")
+        if down.unrecorded is not None:
+            examination.notify(f"{device.device}: RECORDED NOWHERE: {down.unrecorded}; write it down by hand")

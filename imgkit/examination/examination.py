@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from imgkit.custody.session import Session
     from imgkit.errors import OutcomeSpooled
     from imgkit.examination.attached import Attached
-    from imgkit.examination.mounts import Skipped
+    from imgkit.examination.planning import Skipped
     from imgkit.examination.verifying import Verified
     from imgkit.image import Image
     from imgkit.references.reference import Reference
@@ -289,9 +289,10 @@ class Examination:
         length: int | None = None,
     ) -> AbstractContextManager[list[Attached]]:
         """Attach partitions, an extent, or the whole media; devices stay if the block ends well: see attaching."""
-        from imgkit.examination.attaching import attached_image, targets_of
+        from imgkit.examination.attaching import attached_image
+        from imgkit.examination.planning import plan_attach
 
-        targets = targets_of(evidence, partitions=partitions, offset=offset, length=length)
+        targets = plan_attach(self, evidence, partitions=partitions, offset=offset, length=length)
         return attached_image(self, evidence, targets)
 
     def mounted(

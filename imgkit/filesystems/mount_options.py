@@ -68,11 +68,13 @@ class NotFilesystem:
 
     Attributes:
         name: What it is, for the error.
-        hint: The next command, with {device} in it.
+        hint: The next command, with {device} in it; or a sentence where no command would help.
+        is_command: Which of the two.
     """
 
     name: str
     hint: str
+    is_command: bool = True
 
 
 # An ext superblock can ask for a kernel panic on the first inconsistency, and fs/ext2 obeys even when mounted
@@ -201,14 +203,14 @@ NOT_FILESYSTEMS: Mapping[str, NotFilesystem] = {
         "--config 'activation/read_only_volume_list=[\"VG\"]' VG; then imgkit mount /dev/VG/LV",
     ),
     "LVM1_member": NotFilesystem(
-        "an LVM1 physical volume", "LVM since 2.03 cannot read it: an older lvm2 can"
+        "an LVM1 physical volume", "LVM since 2.03 cannot read it: an older lvm2 can", is_command=False
     ),
     "linux_raid_member": NotFilesystem("a member of a Linux md array", _MD),
     "ddf_raid_member": NotFilesystem("a member of a DDF RAID array", _MD),
     "isw_raid_member": NotFilesystem("a member of an Intel RAID array", _MD),
-    "swap": NotFilesystem("swap space", _NO_CONTENT),
-    "swsuspend": NotFilesystem("a hibernation image in swap space", _NO_CONTENT),
-    "jbd": NotFilesystem("an external journal of ext3 or ext4", _NO_CONTENT),
+    "swap": NotFilesystem("swap space", _NO_CONTENT, is_command=False),
+    "swsuspend": NotFilesystem("a hibernation image in swap space", _NO_CONTENT, is_command=False),
+    "jbd": NotFilesystem("an external journal of ext3 or ext4", _NO_CONTENT, is_command=False),
     "bcache": NotFilesystem(
         "a bcache device",
         "bcache-super-show {device} states where the data begins; attach the image from there with --offset",
@@ -216,18 +218,26 @@ NOT_FILESYSTEMS: Mapping[str, NotFilesystem] = {
     "zfs_member": NotFilesystem(
         "a member of a ZFS pool", "zpool import -o readonly=on -R DIR -d {device} POOL"
     ),
-    "drbd": NotFilesystem("a DRBD device", _NO_CONTENT),
-    "ceph_bluestore": NotFilesystem("a Ceph BlueStore device", "ceph-objectstore-tool reads it"),
-    "stratis": NotFilesystem("a member of a Stratis pool", "stratis pool start, with a copy of the devices"),
-    "VMFS_volume_member": NotFilesystem("a member of a VMFS volume", "vmfs6-fuse {device} DIR"),
-    "DM_snapshot_cow": NotFilesystem("the store of a device-mapper snapshot", _DM_PART),
-    "DM_verity_hash": NotFilesystem("a dm-verity hash tree", _DM_PART),
-    "DM_integrity": NotFilesystem("a dm-integrity device", _DM_PART),
-    "vdo": NotFilesystem("a VDO volume", _DM_PART),
-    "ubi": NotFilesystem(
-        "a UBI image of raw flash", "it needs a flash device (nandsim and ubiattach) to be read"
+    "drbd": NotFilesystem("a DRBD device", _NO_CONTENT, is_command=False),
+    "ceph_bluestore": NotFilesystem(
+        "a Ceph BlueStore device", "ceph-objectstore-tool reads it", is_command=False
     ),
-    "ubifs": NotFilesystem("a UBIFS volume of raw flash", "it needs a flash device (nandsim) to be mounted"),
+    "stratis": NotFilesystem(
+        "a member of a Stratis pool", "stratis pool start, with a copy of the devices", is_command=False
+    ),
+    "VMFS_volume_member": NotFilesystem("a member of a VMFS volume", "vmfs6-fuse {device} DIR"),
+    "DM_snapshot_cow": NotFilesystem("the store of a device-mapper snapshot", _DM_PART, is_command=False),
+    "DM_verity_hash": NotFilesystem("a dm-verity hash tree", _DM_PART, is_command=False),
+    "DM_integrity": NotFilesystem("a dm-integrity device", _DM_PART, is_command=False),
+    "vdo": NotFilesystem("a VDO volume", _DM_PART, is_command=False),
+    "ubi": NotFilesystem(
+        "a UBI image of raw flash",
+        "it needs a flash device (nandsim and ubiattach) to be read",
+        is_command=False,
+    ),
+    "ubifs": NotFilesystem(
+        "a UBIFS volume of raw flash", "it needs a flash device (nandsim) to be mounted", is_command=False
+    ),
 }
 
 
@@ -238,7 +248,9 @@ def not_filesystem(type_name: str) -> NotFilesystem | None:
     if type_name.endswith("_raid_member"):
         vendor = type_name.removesuffix("_raid_member")
         return NotFilesystem(
-            f"a member of a RAID array ({vendor})", "dmraid or mdadm can put the array together"
+            f"a member of a RAID array ({vendor})",
+            "dmraid or mdadm can put the array together",
+            is_command=False,
         )
     return None
 

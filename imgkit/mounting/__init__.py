@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from imgkit.mounting.directory import check_directory
 from imgkit.mounting.down import unmount
 from imgkit.mounting.facts import Mount
 from imgkit.mounting.holders import holders_of_mount
 from imgkit.mounting.listing import list_mounts
-from imgkit.mounting.up import check_mountable, mount
+from imgkit.mounting.up import check_driver, check_mountable, mount
 
-__all__ = ["Mount", "check_mountable", "holders_of_mount", "list_mounts", "mount", "unmount"]
+__all__ = [
+    "Mount",
+    "check_directory",
+    "check_driver",
+    "check_mountable",
+    "holders_of_mount",
+    "list_mounts",
+    "mount",
+    "unmount",
+]

@@ -72,6 +72,33 @@ def place_for_mount(directory: str, identity: Identity | None) -> Iterator[Place
         raise
 
 
+def check_directory(directory: str, *, identity: Identity | None) -> None:
+    """Refuses what place_for_mount would refuse, and makes nothing.
+
+    Args:
+        directory: Where the file system is to be seen.
+        identity: As of place_for_mount.
+
+    Raises:
+        MountError: It is no directory, a symbolic link, not empty, or a mount point already.
+        NotPermitted: The same, for want of rights.
+    """
+    path = os.path.abspath(directory)
+    actor = None if is_below_run_folder(path) else identity
+    with acting_as(actor), _told_as_mount_error(path):
+        if os.path.lexists(path):
+            fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                _checked(fd, path)
+            finally:
+                os.close(fd)
+            return
+        above = os.path.dirname(path)
+        while not os.path.lexists(above):
+            above = os.path.dirname(above)
+        os.close(os.open(above, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+
+
 @contextlib.contextmanager
 def _told_as_mount_error(path: str) -> Iterator[None]:
     try:

@@ -77,7 +77,7 @@ def detached_mount(device: str, row: MountRow, type_name: str) -> Detached:
         MountError: The driver refused every attempt; the message has the kernel's words.
         NotPermitted: CAP_SYS_ADMIN is missing.
     """
-    driver = _driver(device, row, type_name)
+    driver = driver_of(device, row, type_name)
     refusals: list[Refusal] = []
     attempts: tuple[Fallback | None, ...] = (None, *row.fallbacks)
     with kernel.KernelLog() as log:
@@ -105,8 +105,14 @@ class _RefusedError(Exception):
         self.messages = messages
 
 
-def _driver(device: str, row: MountRow, type_name: str) -> str:
-    """The first of the row's drivers that the kernel has (it loads a module if it can)."""
+def driver_of(device: str, row: MountRow, type_name: str) -> str:
+    """The first of the row's drivers that the kernel has (it loads a module if it can).
+
+    Raises:
+        NotMountable: It has none of them; the hint is the FUSE command that would do.
+        NotPermitted: CAP_SYS_ADMIN is missing.
+        HostError: The kernel is too old to be asked.
+    """
     for name in row.drivers:
         try:
             os.close(kernel.fsopen(name))

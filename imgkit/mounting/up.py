@@ -16,7 +16,7 @@ from imgkit.linux.signals import signals_held
 from imgkit.mounting.directory import place_for_mount
 from imgkit.mounting.facts import Mount
 from imgkit.mounting.listing import option_words, options_in_force, shows
-from imgkit.mounting.superblock import detached_mount
+from imgkit.mounting.superblock import detached_mount, driver_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,6 +54,20 @@ def check_mountable(filesystem: str, *, device: str) -> MountRow:
         )
     msg = f"cannot mount {device}: imgkit does not know how to keep {filesystem} from changing it"
     raise NotMountable(msg, hint="a row in imgkit/filesystems/mount_options.py would teach it")
+
+
+def check_driver(filesystem: str, *, device: str) -> str:
+    """The driver that the kernel has for a type; nothing is mounted to find that out.
+
+    Args:
+        filesystem: libblkid's name.
+        device: For the message and the hint.
+
+    Raises:
+        NotMountable: As check_mountable, or there is no driver: the hint is the FUSE command that would do.
+        NotPermitted: CAP_SYS_ADMIN is missing.
+    """
+    return driver_of(device, check_mountable(filesystem, device=device), filesystem)
 
 
 def mount(

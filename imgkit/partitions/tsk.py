@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from imgkit.errors import MediaReadError
 from imgkit.image import Extent
+from imgkit.linux.signals import signals_held
 from imgkit.partitions.table import Partition, Reading
 
 if TYPE_CHECKING:
@@ -44,19 +45,21 @@ def read_tsk(image: Image, scheme: str | None = None, *, sector_size: int | None
 
     Raises:
         MediaReadError: The media could not be read.
-        KeyboardInterrupt: Raised while TSK was reading.
+        KeyboardInterrupt: Raised by the media while TSK was reading; signals are held back meanwhile.
     """
     volume_type = SCHEMES[scheme] if scheme else _DETECT
-    media = _media_class()(image, sector_size or 512)
     import pytsk3  # noqa: PLC0415 - as above
 
-    try:
-        volume = pytsk3.Volume_Info(media, volume_type)
-        rows = [row for _, row in zip(range(_LIMIT_ROWS), volume, strict=False)]
-    except (OSError, RuntimeError) as error:
+    # A handler that raises inside a callback raises into C, which turns that into a RuntimeError, or into nothing.
+    with signals_held():
+        media = _media_class()(image, sector_size or 512)
+        try:
+            volume = pytsk3.Volume_Info(media, volume_type)
+            rows = [row for _, row in zip(range(_LIMIT_ROWS), volume, strict=False)]
+        except (OSError, RuntimeError) as error:
+            media.raise_pending()
+            return Reading(READER, "none", refusal=_reason(error))
         media.raise_pending()
-        return Reading(READER, "none", refusal=_reason(error))
-    media.raise_pending()
     word = _WORDS.get(int(volume.info.vstype), "none")
     block = int(volume.info.block_size)
     partitions = tuple(found for row in rows if (found := _partition(word, row, block)) is not None)

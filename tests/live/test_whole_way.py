@@ -247,7 +247,7 @@ def test_status_proves_from_the_kernel(table: Table) -> None:
     assert (shown["case"], shown["examiner"]) == ("case", imgkit.env["IMGKIT_EXAMINER"])
     assert shown["image"]["path"] == str(table.disk)
     assert str(table.disk) in imgkit("status").ended(0).out
-    assert len(imgkit.records(imgkit.log_of(table.case))) == lines + 4  # opened nothing, recorded nothing
+    assert len(imgkit.records(imgkit.log_of(table.case))) == lines + 6  # opened nothing, recorded nothing
     imgkit("detach", "--all").ended(0)
     assert imgkit("detach", "--all").ended(0).out == ""
 

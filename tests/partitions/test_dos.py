@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import struct
 import subprocess
 from typing import TYPE_CHECKING
@@ -268,6 +269,25 @@ def test_an_interrupt_inside_a_callback_is_an_interrupt() -> None:
     image.read_into = interrupt  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
         read_tsk(image)
+
+
+def test_a_signal_waits_until_tsk_is_done() -> None:
+    """A handler that raised into C would be a RuntimeError, or nothing."""
+    from imgkit.partitions.tsk import read_tsk
+
+    image = disk([mbr_row(0x83, 2048, 100)])
+    read, reads = image.read_into, []
+
+    def interrupted(offset: int, buffer: memoryview) -> int:
+        if not reads:
+            signal.raise_signal(signal.SIGINT)
+        reads.append(offset)
+        return read(offset, buffer)
+
+    image.read_into = interrupted  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        read_tsk(image)
+    assert len(reads) > 1
 
 
 def test_a_read_error_inside_a_callback_is_a_read_error() -> None:
