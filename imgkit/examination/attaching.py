@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from imgkit.attachment import LoopDevice, attach_all, keep_all, signals_held
 from imgkit.doctor import udev_rule_present, udevd_running
-from imgkit.errors import AttachError, ImgkitError, OutcomeSpooled
+from imgkit.errors import AttachError, CustodyError, ImgkitError
 from imgkit.examination.attached import Attached, attachment_facts, counters, detached_facts
 from imgkit.examination.evidence import file_facts, files_record, image_document
 from imgkit.examination.inspecting import filesystem_document

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from imgkit.attachment import signals_held
 from imgkit.custody.record import path_fields
-from imgkit.errors import CustodyError, ImgkitError, OutcomeSpooled
+from imgkit.errors import CustodyError, ImgkitError
 from imgkit.examination.attached import Attached, counters, mount_facts
 from imgkit.examination.attaching import bind, closing_failed, open_acts, record_made, take_down_again
 from imgkit.examination.cases import identity_in
