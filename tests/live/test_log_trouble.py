@@ -35,6 +35,13 @@ def told(self, fd, data, length):
     with self._told("append to"):
         broken(self, fd, data, length)
 append.Appender._write_once = told
+if sys.argv[1] == "and no spool":
+    from imgkit.custody import spool
+    from imgkit.errors import CustodyError
+    del sys.argv[1]
+    def refuse(session, log, fields, *, intent=None):
+        raise CustodyError("cannot keep a record in the spool: Input/output error")
+    spool.put = refuse
 sys.exit(main())
 """
 
@@ -144,6 +151,24 @@ def test_mount_that_cannot_be_recorded(bench: Bench, disk: Path, kind: str) -> N
     assert ("detached", "ok", False) in story
     assert (("unmounted", "ok", False) in story) == (kind == "evidence.mounted")
     assert not {result for _, result, _ in story} & {"failed", "unknown", "interrupted"}
+
+
+@pytest.mark.parametrize("kind", ["evidence.attached", "evidence.mounted"])
+def test_what_nothing_can_record(bench: Bench, disk: Path, kind: str) -> None:
+    """Neither log nor spool take the outcome: nothing stays, and a later run explains the intent that was left open."""
+    case = bench.case()
+    bench.env["IMGKIT_CASE"] = str(case)
+    verb = "attach" if kind == "evidence.attached" else "mount"
+    done = breaking(bench, kind, "and no spool", verb, disk, "-p", "1", "-p", "2", "--json")
+    assert done.returncode == 3
+    assert "neither log nor spool took the outcome" in done.stdout
+    assert bench.is_clean()
+    assert spooled(bench) == 0
+    bench("partitions", disk).ended(0)
+    left = bench.of_type(case, "op.reconciled", "event")
+    assert {record["data"]["type"] for record in left} == {kind}
+    assert {record["data"]["result"] for record in left} == {"interrupted"}
+    assert not {"OPEN_INTENT", "OPEN_ATTACHMENT"} & set(bench.verified(case))
 
 
 @pytest.mark.parametrize("verb", ["detach", "unmount"])
