@@ -5,6 +5,10 @@ PY := $(VENV)/bin/python
 PACKAGES := $(shell sed -e 's/\#.*//' packages.txt)
 WORKERS ?= 4
 
+# A temporary folder of its own: pytest's shared one would trip over what another run left mounted in it.
+PYTEST = tmp=$$(mktemp -d "$${TMPDIR:-/tmp}/imgkit-tests.XXXXXX") && trap 'rm -rf --one-file-system "$$tmp"' EXIT \
+  && $(PY) -m pytest --basetemp "$$tmp/t"
+
 .PHONY: demo test test-kernels lint reformat bench packages clean
 
 $(VENV)/run: pyproject.toml
@@ -29,12 +33,12 @@ demo: $(VENV)/run
 	$(VENV)/bin/imgkit demo
 
 test: packages $(VENV)/dev
-	$(PY) -m pytest -n $(WORKERS) --dist loadgroup -m 'not kernels and not bench' $(ARGS)
+	$(PYTEST) -n $(WORKERS) --dist loadgroup -m 'not kernels and not bench' $(ARGS)
 
 # NTFS and exFAT under Debian's kernel in qemu: slow, by hand; the result is written down in docs/kernels.md.
 test-kernels: packages $(VENV)/dev
 	$(MAKE) --no-print-directory packages PACKAGES="$$(sed -e 's/#.*//' packages-kernels.txt | xargs)"
-	$(PY) -m pytest -m kernels $(ARGS)
+	$(PYTEST) -m kernels $(ARGS)
 
 lint: $(VENV)/dev
 	$(VENV)/bin/ruff check .
@@ -46,7 +50,7 @@ reformat: $(VENV)/dev
 	$(VENV)/bin/ruff format .
 
 bench: packages $(VENV)/dev
-	$(PY) -m pytest -m bench -s tests/benchmarks $(ARGS)
+	$(PYTEST) -m bench -s tests/benchmarks $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
