@@ -21,7 +21,7 @@ def bound_loop_devices() -> dict[str, str]:
     found = {}
     for path in Path("/sys/block").glob("loop*/loop/backing_file"):
         try:
-            found[path.parts[3]] = path.read_text()
+            found[path.parts[3]] = os.fsdecode(path.read_bytes())
         except OSError:
             continue  # released while we looked
     return found
@@ -29,7 +29,7 @@ def bound_loop_devices() -> dict[str, str]:
 
 def mounted() -> set[str]:
     """The mount points of this namespace."""
-    return {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
+    return {os.fsdecode(line.split()[4]) for line in Path("/proc/self/mountinfo").read_bytes().splitlines()}
 
 
 @pytest.fixture(scope="session", autouse=True)

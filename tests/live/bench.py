@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import subprocess
 import time
@@ -35,7 +36,7 @@ class Bench(Imgkit):
         found = {}
         for path in sorted(Path("/sys/block").glob("loop*/loop/backing_file")):
             try:
-                backing = path.read_text().rstrip("\n")
+                backing = os.fsdecode(path.read_bytes()).rstrip("\n")
             except OSError:
                 continue  # released while we looked
             if backing.startswith(f"{self.base}/"):
@@ -45,8 +46,10 @@ class Bench(Imgkit):
     def mounts(self) -> dict[str, str]:
         """Mount point -> /dev/loopN of what our devices show."""
         ours, found = self.devices(), {}
-        for line in Path("/proc/self/mountinfo").read_text().splitlines():
-            fields = line.split()
+        for line in os.fsdecode(Path("/proc/self/mountinfo").read_bytes()).split("\n"):
+            fields = line.split(" ")
+            if len(fields) == 1:
+                continue  # after the last line
             source = fields[fields.index("-") + 2]
             if source in ours:
                 found[_ESCAPED.sub(lambda octal: chr(int(octal[1], 8)), fields[4])] = source
