@@ -298,42 +298,39 @@ def _taken_down_document(item: TakenDown) -> Document:
 
 def status(as_json: options.JsonOption = False) -> int:
     """Show what is attached and mounted, by whom and for which case, with the read-only proof read back now."""
-    from imgkit.examination.attached import attachment_document
-    from imgkit.examination.knowledge import KnownLogs
     from imgkit.examination.presence import memory_of
+    from imgkit.examination.standing import NEEDS_ROOT, standing
 
-    logs = KnownLogs(memory_of(os.environ))
-    there = list(logs.attached_now())
-    origins = [logs.origin(item.attachment) for item in there]
+    found = standing(memory_of(os.environ))
+    there = found.attachments
     if as_json:
-        documents = [
-            attachment_document(item)
-            | {"case": origin.case, "log": origin.log, "examiner": origin.actor_name and origin.who}
-            for item, origin in zip(there, origins, strict=True)
-        ]
-        emit({"schema": "imgkit.status.v1", "attachments": documents, "skipped": []})
-        return 0
-    if not there:
+        emit({"schema": "imgkit.status.v1", "attachments": there, "skipped": [], "proved": found.proved})
+    elif there:
+        headers = ("device", "nr", "proof", "guard", "case: by", "mounted at", "image")
+        table(headers, [_status_row(item) for item in there], right=(1,), narrow=_say_attachment)
+    if not found.proved:
+        notice(NEEDS_ROOT)
+    elif not there and not as_json:
         notice("nothing is attached")
-        return 0
-    rows = [
-        (
-            item.attachment.device,
-            str(item.partition or ""),
-            "read-only" if item.attachment.read_only else "WRITABLE",
-            item.attachment.guard,
-            f"{origin.case or '?'}: {origin.actor_name or 'unknown'}",
-            item.mount.target if item.mount else "",
-            str(item.image["path"]),
-        )
-        for item, origin in zip(there, origins, strict=True)
-    ]
-    headers = ("device", "nr", "proof", "guard", "case: by", "mounted at", "image")
-    table(headers, rows, right=(1,), narrow=_say_attachment)
-    for item in there:
-        for text in item.attachment.notices:
-            notice(f"{item.attachment.device}: {text}")
+    for item in () if as_json else there:
+        for text in item["notices"]:
+            notice(f"{item['device']}: {text}")
     return 0
+
+
+_PROOF = {True: "read-only", False: "WRITABLE", None: "unknown"}
+
+
+def _status_row(item: Document) -> tuple[str, ...]:
+    return (
+        item["device"],
+        str(item["partition"] or ""),
+        _PROOF[item["read_only"]],
+        item["guard"],
+        f"{item['case'] or '?'}: {(item['examiner'] or 'unknown').partition(' <')[0]}",
+        item["mountpoint"] or "",
+        str(item["image"]["path"]),
+    )
 
 
 def _say_attachment(row: Sequence[str]) -> None:

@@ -91,6 +91,19 @@ class StateFolder:
         head = self.head(log)
         return head.path if head is not None else None
 
+    def known_logs(self) -> Sequence[str]:
+        """Return the uuids of the logs that this memory knows.
+
+        Raises:
+            CustodyError: The folder is there and cannot be read.
+        """
+        with acting_as(self.identity), told(f"list the logs that {self.path!r} remembers"):
+            try:
+                names = os.listdir(self._file("heads"))
+            except FileNotFoundError:
+                return ()
+        return sorted(name.removesuffix(".json") for name in names if name.endswith(".json"))
+
     def hold_session(self, session: str) -> int:
         """Make the session's file and lock it; return its descriptor, whose life is the session's.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from imgkit.attachment import list_attachments
 from imgkit.attachment.extents import tail_notice
+from imgkit.custody.clock import boot_id
 from imgkit.custody.reading import read_records
 from imgkit.custody.record import path_fields, path_of
 from imgkit.errors import CustodyError
@@ -19,7 +20,7 @@ from imgkit.mounting import list_mounts
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from imgkit.attachment import Attachment
+    from imgkit.attachment import Attachment, Backing
     from imgkit.custody.state import StateFolder
     from imgkit.mounting import Mount
 
@@ -106,11 +107,11 @@ class KnownLogs:
             origin = self.origin(attachment)
             yield Attached(
                 _compared(attachment, origin),
-                _image_of(attachment, origin),
+                image_of(attachment.backing, origin),
                 origin.exhibit,
                 origin.partition,
-                _filesystem_of(origin),
-                _as_recorded(mounts.get(attachment.device), origin),
+                filesystem_of(origin),
+                as_recorded(mounts.get(attachment.device), origin),
                 counted_before(origin.data) if origin.data is not None else None,
             )
 
@@ -129,6 +130,15 @@ class KnownLogs:
             is_there = line <= self._lines[log]
             lost = f"tells of something else at line {line}" if is_there else f"no longer has line {line}"
         return Origin(log, line, self.path_of_log(log), lost)
+
+    def recorded_now(self) -> Iterator[Origin]:
+        """Every attach of this boot that a log of this user tells of, whether the device is still there or not."""
+        for log in self._state.known_logs():
+            if log not in self._lines:
+                self._lines[log] = self._read_log(log)
+        for told in self._told.values():
+            if told.origin.data is not None and told.boot == boot_id():
+                yield told.origin
 
     def created_for(self, origin: Origin, target: str) -> tuple[str, ...]:
         """The directories that the run which mounted it made for a mount point, outermost first.
@@ -234,7 +244,7 @@ def _compared(attachment: Attachment, origin: Origin) -> Attachment:
     return replace(attachment, notices=tuple(notices))
 
 
-def _as_recorded(mounted: Mount | None, origin: Origin) -> Mount | None:
+def as_recorded(mounted: Mount | None, origin: Origin) -> Mount | None:
     """A mount with what was found out when it was made: mountinfo alone cannot tell a dirty journal from a doubtful one."""
     for data in origin.mounts:
         if mounted is None or path_of(data, key="target") != mounted.target:
@@ -245,7 +255,7 @@ def _as_recorded(mounted: Mount | None, origin: Origin) -> Mount | None:
     return mounted
 
 
-def _filesystem_of(origin: Origin) -> Record | None:
+def filesystem_of(origin: Origin) -> Record | None:
     """`filesystem` of a document, as it was identified at attach."""
     found = (origin.data or {}).get("filesystem")
     if not isinstance(found, dict):
@@ -253,10 +263,9 @@ def _filesystem_of(origin: Origin) -> Record | None:
     return {"label": None, "uuid": None} | found
 
 
-def _image_of(attachment: Attachment, origin: Origin) -> Record:
-    """`image` of a document, from what the log says, else from what the kernel says of the file below."""
+def image_of(backing: Backing, origin: Origin) -> Record:
+    """`image` of a document, from what the log says, else from what is known of the file below."""
     files = origin.files
-    backing = attachment.backing
     segments: list[Record] = [
         {key: item[key] for key in ("path", "path_b64") if key in item} | {"size": item.get("bytes")}
         for item in files

@@ -6,7 +6,7 @@ from imgkit.mounting.directory import check_directory
 from imgkit.mounting.down import unmount
 from imgkit.mounting.facts import Mount
 from imgkit.mounting.holders import holders_of_mount
-from imgkit.mounting.listing import list_mounts
+from imgkit.mounting.listing import list_mounts, mounts_of
 from imgkit.mounting.up import check_driver, check_mountable, mount
 
 __all__ = [
@@ -17,5 +17,6 @@ __all__ = [
     "holders_of_mount",
     "list_mounts",
     "mount",
+    "mounts_of",
     "unmount",
 ]

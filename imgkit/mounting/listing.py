@@ -45,7 +45,12 @@ def _number(device: str) -> int:
 
 def list_mounts(attachments: Sequence[Attachment]) -> list[Mount]:
     """What is mounted of these attachments, in this mount namespace, read from the kernel now."""
-    devices = [(attachment.device, _number(attachment.device)) for attachment in attachments]
+    return mounts_of([attachment.device for attachment in attachments])
+
+
+def mounts_of(names: Sequence[str]) -> list[Mount]:
+    """What is mounted of these devices (`/dev/loop3`), as list_mounts; it needs no privilege."""
+    devices = [(name, _number(name)) for name in names]
     found = []
     for info in read_mountinfo():
         for device, rdev in devices:

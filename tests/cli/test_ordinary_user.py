@@ -165,6 +165,30 @@ def test_what_needs_root_says_so_with_the_whole_command(person: Imgkit, words: t
     assert ("evidence.attached", "intent") not in kinds
 
 
+def test_status_without_root(person: Imgkit) -> None:
+    """What this user's logs tell of and sysfs still shows; not proved, and said so."""
+    disk = unpacked(person, "gpt_ok.img.gz")
+    device = person.sudo("attach", disk, "-p", "1").ended(0).out.strip()
+    (proved,) = (
+        i for i in person.sudo("status", "--json").ended(0).json["attachments"] if i["device"] == device
+    )
+    done = person("status", "--json").ended(0)
+    assert "seen only as root" in done.err
+    assert done.json["proved"] is False
+    (shown,) = done.json["attachments"]
+    root_alone = {"lo_flags": None, "blkroget": None, "device": None, "inode": None}
+    assert shown["read_only"] is None
+    assert shown["proof"] == proved["proof"] | root_alone
+    alike = set(proved) - {"read_only", "proof", "guard"}
+    assert {key: shown[key] for key in alike} == {key: proved[key] for key in alike}
+    text = person("status").ended(0)
+    assert device in text.out
+    assert "unknown" in text.out
+    assert "read-only" not in text.out
+    person.sudo("detach", device).ended(0)
+    assert person("status", "--json").ended(0).json["attachments"] == []
+
+
 def test_detach_and_unmount_without_root(person: Imgkit) -> None:
     for command in ("detach", "unmount"):
         done = person(command, "disk.dd").ended(3)

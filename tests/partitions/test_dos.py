@@ -276,7 +276,8 @@ def test_a_signal_waits_until_tsk_is_done() -> None:
     from imgkit.partitions.tsk import read_tsk
 
     image = disk([mbr_row(0x83, 2048, 100)])
-    read, reads = image.read_into, []
+    read = image.read_into
+    reads: list[int] = []
 
     def interrupted(offset: int, buffer: memoryview) -> int:
         if not reads:

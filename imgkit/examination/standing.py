@@ -1,0 +1,128 @@
+"""status: what is attached now, proved by the kernel; without root what sysfs and this user's own logs say of it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from imgkit.attachment import Backing
+from imgkit.custody.record import path_of
+from imgkit.errors import NotPermitted
+from imgkit.examination.attached import attachment_document, counted_before
+from imgkit.examination.knowledge import KnownLogs, as_recorded, filesystem_of, image_of
+from imgkit.linux import sysblock
+from imgkit.mounting import mounts_of
+
+if TYPE_CHECKING:
+    from imgkit.custody.state import StateFolder
+    from imgkit.examination.knowledge import Origin
+
+Record = dict[str, Any]
+
+NEEDS_ROOT = "not proved: the read-only proof, and what others attached, are seen only as root"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is attached at this moment.
+
+    Attributes:
+        attachments: Documents, ascending by device; what is not known is None.
+        proved: Whether the kernel was asked for everything: it needs root.
+    """
+
+    attachments: list[Record]
+    proved: bool
+
+
+def standing(state: StateFolder) -> Standing:
+    """What imgkit has attached on this host, of whichever log; without root only what this user's logs tell of."""
+    logs = KnownLogs(state)
+    try:
+        return Standing(_proved(logs), proved=True)
+    except NotPermitted:
+        return Standing(_told(logs), proved=False)
+
+
+def _proved(logs: KnownLogs) -> list[Record]:
+    found = []
+    for item in logs.attached_now():
+        origin = logs.origin(item.attachment)
+        document = attachment_document(item) | _whose(origin)
+        if origin.log is not None and origin.actor_name is None:
+            document["notices"].append(f"attached by {origin.who}")
+        found.append(document)
+    return found
+
+
+def _whose(origin: Origin) -> Record:
+    return {"case": origin.case, "log": origin.log, "examiner": origin.actor_name and origin.who}
+
+
+def _told(logs: KnownLogs) -> list[Record]:
+    """The recorded attachments that are still there: same boot, same device, same use of it, same range."""
+    there = {}
+    for origin in logs.recorded_now():
+        data = origin.data or {}
+        name = os.path.basename(str(data["device"]))
+        if _is_still(name, data):
+            there[int(name.removeprefix("loop"))] = _document(name, origin)
+    return [there[number] for number in sorted(there)]
+
+
+def _is_still(name: str, data: Record) -> bool:
+    diskseq = sysblock.read_number(name, "diskseq")
+    place = (sysblock.read_number(name, "loop/offset"), sysblock.read_number(name, "loop/sizelimit"))
+    return (diskseq or 0) == data["diskseq"] and place == (data["offset"], data["proof"]["sizelimit"])
+
+
+def _document(name: str, origin: Origin) -> Record:
+    """As attachment_document, with None for what only root is told."""
+    data, device = origin.data or {}, f"/dev/{name}"
+    mounted = as_recorded(next(iter(mounts_of([device])), None), origin)
+    return {
+        "device": device,
+        "diskseq": data["diskseq"],
+        "partition": origin.partition,
+        **{key: data[key] for key in ("offset", "length", "block_size", "clipped_tail")},
+        "read_only": None,
+        "guard": "unknown",
+        "proof": _proof(name, data),
+        "image": image_of(_backing(data), origin),
+        "exhibit": origin.exhibit,
+        "mountpoint": mounted.target if mounted else None,
+        "filesystem": filesystem_of(origin),
+        "options": list(mounted.options) if mounted else [],
+        "view": mounted.view if mounted else None,
+        "journal": mounted.journal if mounted else None,
+        "notices": [*data.get("notices", ()), *(mounted.notices if mounted else ())],
+        **_whose(origin),
+    }
+
+
+def _proof(name: str, data: Record) -> Record:
+    written, discarded = counted_before(data)
+    counters = sysblock.read_counters(name)
+    return {
+        "lo_flags": None,
+        "blkroget": None,
+        "sysfs_ro": sysblock.read_number(name, "ro") == 1,
+        "device": None,
+        "inode": None,
+        "sectors_written": counters.sectors_written - written if counters else None,
+        "sectors_discarded": counters.sectors_discarded - discarded if counters else None,
+    }
+
+
+def _backing(data: Record) -> Backing:
+    told = data["backing"]
+    return Backing(
+        path=path_of(told),
+        dev=int(told["dev"]),
+        ino=int(told["ino"]),
+        size=told["bytes"],
+        mtime_ns=int(told["mtime"]),
+        ctime_ns=int(told["ctime"]),
+        kind=told["kind"],
+    )
