@@ -11,6 +11,7 @@ import pytest
 from imgkit.attachment import attach, detach, list_attachments, source_facts
 from imgkit.containers import open_image
 from imgkit.errors import Busy
+from imgkit.examination.attached import detached_facts
 from imgkit.image import Extent
 
 if TYPE_CHECKING:
@@ -99,6 +100,11 @@ def test_a_write_to_the_disk_is_found(disk: str) -> None:
     result = detach(attachment)
     assert result.changed
     assert any("sectors_written 0" in d or "sectors_written" in d for d in result.changes.details)
+    assert attachment.source is not None
+    assert result.changes.source is not None
+    facts = detached_facts(result, compared=True)
+    assert facts["source"]["sectors_written"] == result.changes.source.sectors_written
+    assert facts["source"]["sectors_written"] >= attachment.source.sectors_written + 8
 
 
 def test_a_file_has_no_source_facts(tmp_path: Path) -> None:
