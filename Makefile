@@ -6,7 +6,7 @@ PACKAGES := $(shell sed -e 's/\#.*//' packages.txt)
 WORKERS ?= 4
 
 # A temporary folder of its own: pytest's shared one would trip over what another run left mounted in it.
-PYTEST = tmp=$$(mktemp -d "$${TMPDIR:-/tmp}/imgkit-tests.XXXXXX") && trap 'rm -rf --one-file-system "$$tmp"' EXIT \
+PYTEST = tmp=$$(mktemp -d "$${TMPDIR:-/tmp}/imgkit-pytest.XXXXXX") && trap 'rm -rf --one-file-system "$$tmp"' EXIT \
   && $(PY) -m pytest --basetemp "$$tmp/t"
 
 .PHONY: demo test test-kernels lint reformat bench packages clean
@@ -32,8 +32,10 @@ packages:
 demo: $(VENV)/run
 	$(VENV)/bin/imgkit demo
 
+# Together, and then one by one what needs the host's loop devices for itself.
 test: packages $(VENV)/dev
-	$(PYTEST) -n $(WORKERS) --dist loadgroup -m 'not kernels and not bench' $(ARGS)
+	$(PYTEST) -n $(WORKERS) --dist loadgroup -m 'not kernels and not bench and not alone' $(ARGS)
+	$(PYTEST) -m alone
 
 # NTFS and exFAT under Debian's kernel in qemu: slow, by hand; the result is written down in docs/kernels.md.
 test-kernels: packages $(VENV)/dev

@@ -28,7 +28,7 @@ FOLDER = "enclosures"
 _PARTS = ("data", "env", "error", "reason", "authority", "place")  # what of a record may be long
 _SHORT = 256  # bytes: a reference takes about as much, so nothing is won below
 _EXTENSION = re.compile(r"[a-z0-9]{1,16}\Z")
-_ASIDE = re.compile(r"\.([0-9a-f]{64}\.[a-z0-9]{1,16})\.[0-9a-f]{32}\.tmp\Z")
+_ASIDE = re.compile(r"\.([0-9a-f]{64}\.[a-z0-9]{1,16})\.[0-9a-f-]{36}\.tmp\Z")
 _BLOCK = 1 << 20
 _TIME_ROOM = 256  # bytes: the stamp is made later, under the lock
 

@@ -26,7 +26,8 @@ def make_folder(path: str, *, private: bool) -> None:
         make_private_folders(around)
     else:
         os.makedirs(around, exist_ok=True)
-    _make_subfolder(path, os.stat(around), 0o700 if private else 0o750)
+    with contextlib.suppress(FileExistsError):  # another command made it at this moment
+        _make_subfolder(path, os.stat(around), 0o700 if private else 0o750)
     sync_folder(around)
 
 

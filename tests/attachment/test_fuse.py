@@ -44,6 +44,7 @@ def server(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     process.wait(10)
 
 
+@pytest.mark.alone
 def test_stopped_server(server: subprocess.Popen[bytes], tmp_path: Path) -> None:
     path = tmp_path / "mnt" / "disk.img"
     path.write_bytes(os.urandom(1 << 20))
