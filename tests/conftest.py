@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,6 +43,13 @@ def host_left_as_found() -> Iterator[None]:
     yield
     assert bound_loop_devices() == loops
     assert mounted() == mounts
+
+
+@pytest.fixture(autouse=True)
+def signals_left_as_found() -> Iterator[None]:
+    """No test leaves SIGINT or SIGTERM held: the next one's children would inherit that."""
+    yield
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & {signal.SIGINT, signal.SIGTERM}
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -32,11 +32,18 @@ def signals_held() -> Iterator[None]:
     try:
         yield
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-        for pending in came:
-            signal.raise_signal(pending)  # stays pending until the mask is lifted
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        # Mask first, handlers after it, each whatever the other does: a signal that another thread takes for us may be
+        # raised here at any of these steps, and none of them may be left out.
+        with contextlib.ExitStack() as end:
+            end.callback(_deliver, came)
+            for number, handler in previous.items():
+                end.callback(signal.signal, number, handler)
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _deliver(came: set[int]) -> None:
+    for number in sorted(came):
+        signal.raise_signal(number)  # inside an outer block it stays pending until that one ends
 
 
 def _handlers() -> dict[signal.Signals, _Handler]:

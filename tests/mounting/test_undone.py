@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import signal
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +96,7 @@ def test_an_interrupt_while_it_is_read_back(
     real = kernel.mount_id_of
 
     def interrupted(descriptor: int) -> int:
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         return real(descriptor)
 
     monkeypatch.setattr(kernel, "mount_id_of", interrupted)
