@@ -87,17 +87,33 @@ class MediaReadError(ImageError):
         offset: First byte of the media that could not be read.
         length: How many bytes, from there, are affected as far as known.
         errno: What the kernel said, or None.
+        ranges: (offset, length, reason) of everything that could not be read of what was asked for, ascending; then
+            every other byte of the buffer is filled. Empty: the reader stopped at the first, and nothing is promised.
     """
 
     kind = "image.read"
 
     def __init__(
-        self, message: str, *, offset: int, length: int, errno: int | None = None, hint: str | None = None
+        self,
+        message: str,
+        *,
+        offset: int,
+        length: int,
+        errno: int | None = None,
+        hint: str | None = None,
+        ranges: tuple[tuple[int, int, str], ...] = (),
     ) -> None:
         super().__init__(message, hint=hint)
         self.offset = offset
         self.length = length
         self.errno = errno
+        self.ranges = ranges
+
+
+class CorruptMedia(MediaReadError, CorruptImage):
+    """A part of a container (a chunk, a table, a cluster) fails its own check: its bytes of the media are not served."""
+
+    kind = "image.corrupt"
 
 
 class ReferenceFileError(ImgkitError):

@@ -155,19 +155,24 @@ class HashPass:
         zero_filled: The same with unreadable sectors taken as zeros; empty unless asked for and needed.
         read_errors: (offset, length) of what could not be read, ascending, merged.
         length: Bytes of the range.
+        reasons: (offset, length, text) of the first REASONS of them, as the reader named each.
     """
 
     digests: tuple[Digest, ...]
     zero_filled: tuple[Digest, ...]
     read_errors: tuple[tuple[int, int], ...]
     length: int
+    reasons: tuple[tuple[int, int, str], ...] = ()
 
 
 # Measured: fewer hand-overs between threads, and BLAKE3 over two cores wants more than 1 MiB at a time. One is filled
 # while the other is hashed; a third only spreads over more of the cache.
 BUFFER = 8 << 20
 BUFFERS = 2
+REASONS = 1000  # of read errors kept with their reason
 _SECTOR = 512  # where the media states no sector size
+
+_Bad = tuple[int, int, str]  # offset, length, reason
 
 
 def hash_range(
@@ -196,12 +201,14 @@ def hash_range(
     size = min(BUFFER, length)
     with _Ring(algorithms, size) as ring:
         errors: list[tuple[int, int]] = []
+        reasons: list[_Bad] = []
         done = 0
         while done < length:
             slot = ring.free_slot()
             want = min(size, length - done)
             bad = _fill(source, offset + done, ring.buffers[slot][:want])
             _merge(errors, bad)
+            reasons += bad[: REASONS - len(reasons)]
             ring.give(slot, want)
             if forget:
                 source.forget(offset + done, want)
@@ -210,7 +217,7 @@ def hash_range(
                 progress(done)
         digests = ring.finish()
     if errors:
-        return HashPass((), digests if zero_fill else (), tuple(errors), length)
+        return HashPass((), digests if zero_fill else (), tuple(errors), length, tuple(reasons))
     return HashPass(digests, (), (), length)
 
 
@@ -218,53 +225,58 @@ def _half_of_memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
-def _fill(source: Source, offset: int, buffer: memoryview) -> list[tuple[int, int]]:
+def _fill(source: Source, offset: int, buffer: memoryview) -> list[_Bad]:
     """Fill the buffer; return what could not be read, zeroed in the buffer."""
     try:
         got = source.read_into(offset, buffer)
     except MediaReadError as error:
+        if error.ranges:
+            return [_blank(offset, buffer, item) for item in error.ranges]
         return _fill_around(source, offset, buffer, error)
     if got == len(buffer):
         return []
     # The caller never asks beyond the media's end: fewer bytes than asked for are bytes that are missing.
-    buffer[got:] = bytes(len(buffer) - got)
-    return [(offset + got, len(buffer) - got)]
+    return [
+        _blank(offset, buffer, (offset + got, len(buffer) - got, "the image ends before its stated size"))
+    ]
 
 
-def _fill_around(
-    source: Source, offset: int, buffer: memoryview, error: MediaReadError
-) -> list[tuple[int, int]]:
+def _blank(offset: int, buffer: memoryview, bad: _Bad) -> _Bad:
+    """Zero a range of the media in the buffer, as far as it lies in it; return that part."""
+    start, stop = max(offset, bad[0]), min(offset + len(buffer), bad[0] + bad[1])
+    buffer[start - offset : stop - offset] = bytes(stop - start)
+    return start, stop - start, bad[2]
+
+
+def _fill_around(source: Source, offset: int, buffer: memoryview, error: MediaReadError) -> list[_Bad]:
     """Second and last look at a buffer that failed: by the sector, or around the range that the container names."""
     end = offset + len(buffer)
-    if (
-        error.errno is None
-    ):  # the image itself knows the range (a shrunk file, a bad chunk): nothing to narrow
+    if error.errno is None:  # the image itself knows the range (a shrunk file): nothing to narrow
         start, stop = max(offset, error.offset), min(end, error.offset + max(1, error.length))
         if start >= stop:
             start, stop = offset, end
-        buffer[start - offset : stop - offset] = bytes(stop - start)
+        found = _blank(offset, buffer, (start, stop - start, error.message))
         before = _fill(source, offset, buffer[: start - offset]) if start > offset else []
         after = _fill(source, stop, buffer[stop - offset :]) if stop < end else []
-        return [*before, (start, stop - start), *after]
+        return [*before, found, *after]
     sector = source.sector_size or _SECTOR
-    bad: list[tuple[int, int]] = []
+    bad: list[_Bad] = []
     at = offset
     while at < end:
         step = min(sector - at % sector, end - at)
         piece = buffer[at - offset : at - offset + step]
         try:
             got = source.read_into(at, piece)
-        except MediaReadError:
-            got = -1
+        except MediaReadError as again:
+            got, error = -1, again
         if got != step:
-            piece[:] = bytes(step)
-            _merge(bad, [(at, step)])
+            bad.append(_blank(at, piece, (at, step, error.message)))
         at += step
     return bad
 
 
-def _merge(ranges: list[tuple[int, int]], more: Sequence[tuple[int, int]]) -> None:
-    for offset, length in more:
+def _merge(ranges: list[tuple[int, int]], more: Sequence[_Bad]) -> None:
+    for offset, length, _ in more:
         if ranges and sum(ranges[-1]) == offset:
             ranges[-1] = (ranges[-1][0], ranges[-1][1] + length)
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 if TYPE_CHECKING:
     import os
@@ -58,25 +58,30 @@ class Segment:
         path: Absolute path as opened.
         size: Bytes of the file as it lies.
         stat: os.stat_result of the open descriptor.
+        role: `segment` holds media; `descriptor` says how; `parent` is a file of the image that this one builds upon.
     """
 
     path: str
     size: int
     stat: os.stat_result = field(compare=False, repr=False)
+    role: Literal["segment", "descriptor", "parent"] = "segment"
 
 
 class Image(ABC):
     """An opened container: read-only media bytes. A context manager; close() may be called more than once.
 
     Attributes:
-        format: Container name: `raw`, `split-raw`, `block-device`.
+        format: Container name: `raw`, `split-raw`, `block-device`, `ewf`, `qcow2`, `vmdk`, `vhd`, `vhdx`.
         path: The path that was opened, absolute.
         size: Bytes of the media.
         sector_size: Bytes, where the container or device states it; None where nothing does.
         sector_size_source: In words, where sector_size comes from (`BLKSSZGET`), or None.
-        segments: The files, in order of the media.
+        segments: Every file that the media is made of: the container's own in order, then those of its parents.
         stored_digests: Digests of the media that the container itself states.
-        metadata: Acquisition facts that the container states, as found, for `info`.
+        metadata: What the container states, as found, for `info`; plain JSON values. Known keys: `notices` (sentences
+            for the examiner, a tuple), `atime_may_change`, `container` (facts of the format: version, sizes,
+            compression), `acquisition` (who, when, with what, as written), `acquisition_errors` ({offset, length}
+            in bytes), `sessions`, `tracks`, `snapshots`, `chain` (the parents, nearest first).
     """
 
     format: str
@@ -109,6 +114,11 @@ class Image(ABC):
     def backing_fileno(self) -> int | None:
         """The descriptor of the one plain file or device whose bytes are the media, or None (split, container)."""
         return None
+
+    @property
+    def anomalies(self) -> tuple[str, ...]:
+        """What was found wrong since the image was opened that took no byte away (a table read from its copy)."""
+        return ()
 
     def forget(self, offset: int, length: int) -> None:  # noqa: B027  (a container without a page cache of its own)
         """Tell the kernel that these bytes of the media will not be read again soon."""

@@ -1,7 +1,7 @@
-"""Formats that are known by content and not read (yet): each is refused by name and never passes for raw bytes.
+"""Formats that are known by content: a row with a reader is opened by it, any other is refused by name, none is raw bytes.
 
-A row needs structure, not two bytes: a genuine disk may hold anything in its first sector. Add a format: add a row.
-Once a format has a reader, its row goes.
+A row needs structure, not two bytes: a genuine disk may hold anything in its first sector. Add a format: add a row;
+once it has a reader, name its module in the row.
 """
 
 from __future__ import annotations
@@ -25,12 +25,14 @@ class Format(NamedTuple):
     Attributes:
         name: Short, as users say it.
         hint: The next step.
-        matches: (first 4096 bytes, image) -> whether it is this format.
+        matches: (first 4096 bytes, the file as raw media) -> whether it is this format.
+        reader: Module of containers/ whose `open_container` reads it; empty where imgkit refuses it.
     """
 
     name: str
     hint: str
     matches: Callable[[bytes, Image], bool]
+    reader: str = ""
 
 
 def recognise(image: Image) -> Format | None:
@@ -175,7 +177,8 @@ def _unpack(command: str) -> str:
 
 # In probe order: AFF4 before zip, which it is too.
 FORMATS: tuple[Format, ...] = (
-    Format("E01 (EWF)", _EWF_HINT, _magic(b"EVF\x09\x0d\x0a\xff\x00", b"DVF\x09\x0d\x0a\xff\x00")),
+    Format("E01 (EWF)", _EWF_HINT, _magic(b"EVF\x09\x0d\x0a\xff\x00"), "ewf"),
+    Format("EWF delta", _EWF_HINT, _magic(b"DVF\x09\x0d\x0a\xff\x00")),
     Format("Ex01 (EWF 2)", _EWF_HINT, _magic(b"EVF2\x0d\x0a\x81\x00")),
     Format(
         "L01 (EWF logical evidence)",
@@ -197,12 +200,12 @@ FORMATS: tuple[Format, ...] = (
     Format("AD-encrypted image (FTK Imager)", _FTK_HINT, _magic(b"ADCRYPT\x00")),
     Format("ProDiscover image", _RESTORE, _magic(b"ProDiscover Image")),
     Format("qcow", _QEMU_HINT, _qcow(1)),
-    Format("qcow2", _QEMU_HINT, _qcow(2, 3)),
+    Format("qcow2", _QEMU_HINT, _qcow(2, 3), "qcow2"),
     Format("QED", _QEMU_HINT, _magic(b"QED\x00")),
-    Format("VMDK", _QEMU_HINT, _vmware_sparse),
-    Format("VMDK descriptor", _QEMU_HINT, _vmdk_descriptor),
-    Format("VHDX", _QEMU_HINT, _magic(b"vhdxfile")),
-    Format("VHD", _QEMU_HINT, _vhd),
+    Format("VMDK", _QEMU_HINT, _vmware_sparse, "vmdk"),
+    Format("VMDK descriptor", _QEMU_HINT, _vmdk_descriptor, "vmdk"),
+    Format("VHDX", _QEMU_HINT, _magic(b"vhdxfile"), "vhdx"),
+    Format("VHD", _QEMU_HINT, _vhd, "vhd"),
     Format("VDI", _QEMU_HINT, _vdi),
     Format("Parallels HDD", _QEMU_HINT, _magic(b"WithoutFreeSpace", b"WithouFreSpacExt")),
     Format("Bochs image", _QEMU_HINT, _magic(b"Bochs Virtual HD Image\x00")),

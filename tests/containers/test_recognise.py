@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def is_refused_as(path: Path, name: str) -> None:
-    with pytest.raises(UnknownFormat, match=rf"is {name}, which imgkit does not read yet") as caught:
+    with pytest.raises(UnknownFormat, match=rf"is {name}, which imgkit does not read") as caught:
         open_image(path)
     assert caught.value.hint
     assert str(path) in caught.value.message

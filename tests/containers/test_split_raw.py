@@ -308,7 +308,7 @@ def test_through_symlinks(tmp_path: Path) -> None:
 
 
 def test_a_segment_replaced_while_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("imgkit.containers.split_raw._MOST_OPEN", 1)
+    monkeypatch.setattr("imgkit.containers.segment_files._MOST_OPEN", 1)
     paths = write_set(tmp_path, "disk", ["001", "002", "003"], media(3000), 1000)
     with open_image(paths[0]) as image:
         other = tmp_path / "other"
@@ -354,7 +354,7 @@ def test_empty_segments(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to act as another user")
 def test_rights_of_the_opener_count_in_every_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file server that squashes root: the set was opened as a user, and a thread must open a segment again."""
-    monkeypatch.setattr("imgkit.containers.split_raw._MOST_OPEN", 1)
+    monkeypatch.setattr("imgkit.containers.segment_files._MOST_OPEN", 1)
     for parent in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
         parent.chmod(parent.stat().st_mode | 0o055)
     paths = write_set(tmp_path, "disk", ["001", "002", "003"], media(3000), 1000)

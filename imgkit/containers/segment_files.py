@@ -1,0 +1,130 @@
+"""SegmentFiles: the files of a set, few of them open at a time, each the very file that was there at open."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import resource
+import stat
+import threading
+from collections import Counter, OrderedDict
+from typing import TYPE_CHECKING
+
+from imgkit.containers.evidence_file import EvidenceFile, open_evidence
+from imgkit.errors import ImageError, MediaReadError, MissingSegment, NotPermitted
+from imgkit.linux.files import Identity, acting_as
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from imgkit.image import Segment
+
+_MOST_OPEN = 128  # segments open at one time, whatever RLIMIT_NOFILE allows
+
+
+class SegmentFiles:
+    """Segments opened as they are needed, the longest unused closed first; each is the very file that was there at open.
+
+    Safe from several threads at once.
+
+    Attributes:
+        segments: The facts of each file, in the order of `paths`.
+        atime_may_change: At least one is read without O_NOATIME.
+    """
+
+    def __init__(self, paths: tuple[str, ...]) -> None:
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._most = _MOST_OPEN if limit < 0 else max(1, min(_MOST_OPEN, limit // 4))
+        self._lock = threading.Lock()
+        self._open: OrderedDict[int, EvidenceFile] = OrderedDict()  # the longest unused first
+        self._readers: Counter[int] = Counter()
+        self._closed = False
+        # Any thread may have to open a segment again: with the rights of the one that opened the set.
+        self._identity = Identity.of_thread()
+        self.atime_may_change = False
+        segments = []
+        try:
+            for index, path in enumerate(paths):
+                self._open[index] = file = _open_segment(path)
+                self.atime_may_change |= file.atime_may_change
+                segments.append(file.segment)
+                self._close_idle(self._most)
+        except BaseException:
+            self.close()
+            raise
+        self.segments = tuple(segments)
+
+    @contextlib.contextmanager
+    def opened(self, index: int, media_offset: int, length: int) -> Iterator[EvidenceFile]:
+        """Lend an open segment to a reader; it is not closed meanwhile.
+
+        Raises:
+            MediaReadError: For the media range given: the file cannot be opened any more or is another one.
+        """
+        with self._lock:
+            if self._closed:
+                msg = "read of a closed image"
+                raise ValueError(msg)
+            if index not in self._open:
+                self._open[index] = self._reopen(self.segments[index], media_offset, length)
+            self._open.move_to_end(index)
+            self._readers[index] += 1
+            file = self._open[index]
+        try:
+            yield file
+        finally:
+            with self._lock:
+                self._readers[index] -= 1
+                self._close_idle(self._most)
+
+    def close(self) -> None:
+        """Close every file; one that is being read is closed when its reader is done."""
+        with self._lock:
+            self._closed = True
+            self._most = 0
+            self._close_idle(0)
+
+    def _close_idle(self, most: int) -> None:
+        """Close the longest unused until `most` are open, as far as nobody reads them; the lock is held."""
+        surplus = len(self._open) - most
+        idle = [index for index in self._open if not self._readers[index]] if surplus > 0 else []
+        for index in idle[:surplus]:
+            self._open.pop(index).close()
+
+    def _reopen(self, segment: Segment, media_offset: int, length: int) -> EvidenceFile:
+        try:
+            file = self._open_with_room(segment.path)
+        except (ImageError, NotPermitted) as error:
+            raise MediaReadError(
+                f"segment {segment.path} cannot be opened any more: {error}",
+                offset=media_offset,
+                length=length,
+            ) from error
+        if not file.is_same_file(segment.stat):
+            file.close()
+            raise MediaReadError(
+                f"segment {segment.path} is not the file that was there when the image was opened",
+                offset=media_offset,
+                length=length,
+            )
+        return file
+
+    def _open_with_room(self, path: str) -> EvidenceFile:
+        """Open; where this process has no descriptor left, give back ours that idle and try once more."""
+        with acting_as(self._identity):
+            try:
+                return open_evidence(path)
+            except ImageError as error:
+                cause = error.__cause__
+                if not isinstance(cause, OSError) or cause.errno != errno.EMFILE:
+                    raise
+            self._close_idle(0)
+            return open_evidence(path)
+
+
+def _open_segment(path: str) -> EvidenceFile:
+    file = open_evidence(path)
+    if stat.S_ISREG(file.stat.st_mode):
+        return file
+    file.close()
+    raise MissingSegment(f"{path} stands where a segment should be and is no regular file")
