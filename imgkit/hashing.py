@@ -231,7 +231,8 @@ def _fill(source: Source, offset: int, buffer: memoryview) -> list[_Bad]:
         got = source.read_into(offset, buffer)
     except MediaReadError as error:
         if error.ranges:
-            return [_blank(offset, buffer, item) for item in error.ranges]
+            found = [_blank(offset, buffer, item) for item in error.ranges]
+            return [item for item in found if item[1]]
         return _fill_around(source, offset, buffer, error)
     if got == len(buffer):
         return []
@@ -243,7 +244,8 @@ def _fill(source: Source, offset: int, buffer: memoryview) -> list[_Bad]:
 
 def _blank(offset: int, buffer: memoryview, bad: _Bad) -> _Bad:
     """Zero a range of the media in the buffer, as far as it lies in it; return that part."""
-    start, stop = max(offset, bad[0]), min(offset + len(buffer), bad[0] + bad[1])
+    start = max(offset, bad[0])
+    stop = max(start, min(offset + len(buffer), bad[0] + bad[1]))
     buffer[start - offset : stop - offset] = bytes(stop - start)
     return start, stop - start, bad[2]
 

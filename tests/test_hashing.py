@@ -11,8 +11,8 @@ from collections import Counter
 
 import pytest
 
-from imgkit.errors import MediaReadError, UsageError
-from imgkit.hashing import BUFFER, BUFFERS, HASH_ALGORITHMS, Digest, algorithm_name, hash_range
+from imgkit.errors import CorruptMedia, MediaReadError, UsageError
+from imgkit.hashing import BUFFER, BUFFERS, HASH_ALGORITHMS, REASONS, Digest, algorithm_name, hash_range
 from tests.conftest import need
 
 # Digests of b"abc": FIPS 180-4, FIPS 202, RFC 1321, RFC 7693, ISO/IEC 10118-3, GB/T 32905-2016 and the BLAKE3 paper's
@@ -210,6 +210,51 @@ def test_a_range_that_the_image_itself_names_is_taken_at_its_word() -> None:
     expected = pattern(8192)[:2048] + bytes(1024) + pattern(8192)[3072:]
     assert done.zero_filled[0].value == hashlib.md5(expected, usedforsecurity=False).hexdigest()
     assert media.asked[0] == 1
+
+
+class Chunks(Media):
+    """A container of chunks of 1000 bytes that names every bad one of a read, and fills the rest."""
+
+    def __init__(self, content: bytes, bad: set[int]) -> None:
+        super().__init__(content)
+        self.bad_chunks = bad
+        self.reads = 0
+
+    def read_into(self, offset: int, buffer: memoryview) -> int:
+        """Every good chunk, rubbish for the bad ones."""
+        self.reads += 1
+        end = offset + len(buffer)
+        buffer[:] = self.content[offset:end]
+        hit = [n for n in sorted(self.bad_chunks) if n * 1000 < end and (n + 1) * 1000 > offset]
+        for n in hit:
+            start, stop = max(offset, n * 1000), min(end, (n + 1) * 1000)
+            buffer[start - offset : stop - offset] = b"?" * (stop - start)
+        if hit:
+            ranges = tuple((n * 1000, 1000, f"chunk {n} is bad") for n in hit)
+            raise CorruptMedia("bad chunks", offset=hit[0] * 1000, length=1000, ranges=ranges)
+        return len(buffer)
+
+
+def test_all_bad_ranges_of_a_read_are_taken_from_one_error_with_their_reasons() -> None:
+    content = pattern(20_000)
+    media = Chunks(content, {0, 3, 4, 19})
+    done = hash_range(media, 500, 19_000, algorithms=["sha256"], zero_fill=True)
+    assert done.digests == ()
+    assert done.read_errors == ((500, 500), (3000, 2000), (19_000, 500))
+    assert [text for _, _, text in done.reasons] == [f"chunk {n} is bad" for n in (0, 3, 4, 19)]
+    assert done.reasons[1][:2] == (3000, 1000)
+    filled = bytearray(content)
+    for n in media.bad_chunks:
+        filled[n * 1000 : (n + 1) * 1000] = bytes(1000)
+    assert done.zero_filled[0].value == hashlib.sha256(filled[500:19_500]).hexdigest()
+    assert media.reads == 1
+
+
+def test_reasons_are_bounded_and_ranges_are_not() -> None:
+    bad = set(range(0, 4 * REASONS, 2))
+    done = hash_range(Chunks(bytes(4000 * REASONS), bad), 0, 4000 * REASONS, algorithms=["md5"])
+    assert len(done.read_errors) == len(bad)
+    assert len(done.reasons) == REASONS
 
 
 def test_an_error_of_another_kind_ends_the_pass() -> None:
