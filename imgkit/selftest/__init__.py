@@ -25,6 +25,7 @@ def run_selftest(*, folder: str | None = None) -> list[Answer]:
 
 def ask(folder: str | None = None) -> Iterator[Answer]:
     """Yield the answers as they come."""
+    from imgkit.selftest.containers import ask_containers  # noqa: PLC0415
     from imgkit.selftest.devices import ask_attach  # noqa: PLC0415  (every reader and writer: only where used)
     from imgkit.selftest.hashes import ask_hashes  # noqa: PLC0415
     from imgkit.selftest.logs import ask_logs  # noqa: PLC0415
@@ -35,6 +36,7 @@ def ask(folder: str | None = None) -> Iterator[Answer]:
         for name, part in (
             ("hash", ask_hashes),
             ("table", ask_tables),
+            ("container", ask_containers),
             ("log", ask_logs),
             ("attach", ask_attach),
         ):

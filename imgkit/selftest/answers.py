@@ -32,7 +32,12 @@ def known_answers() -> dict[str, Any]:
 
 def known_image(name: str) -> bytes:
     """The media of one packaged image, at most 4 MiB."""
-    return gzip.decompress(_folder().joinpath(f"{name}.img.gz").read_bytes())
+    return known_file(f"{name}.img")
+
+
+def known_file(name: str) -> bytes:
+    """The content of one packaged file, at most 8 MiB."""
+    return gzip.decompress(_folder().joinpath(f"{name}.gz").read_bytes())
 
 
 def _folder() -> Any:
