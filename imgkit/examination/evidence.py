@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from imgkit.containers import open_image
-from imgkit.custody.record import LIST_LIMIT, path_fields
-from imgkit.errors import NotPermitted, PartitionError, UsageError
+from imgkit.containers import RawImage, open_image
+from imgkit.containers.evidence_file import open_evidence as open_evidence_file
+from imgkit.custody.record import LIST_LIMIT, path_fields, printable
+from imgkit.errors import ImageError, NotPermitted, PartitionError, UsageError
 from imgkit.examination.devices import device_changes, device_facts, device_notices, device_of
 from imgkit.linux.files import acting_as
 
@@ -142,6 +144,34 @@ def notices_of(image: Image) -> Iterator[str]:
     yield from notices if isinstance(notices, tuple) else ()
 
 
+def stated_by(image: Image) -> Record:
+    """What a container says of itself, for the record that adds it: its digests, and what tells its set from others."""
+    facts: Record = {}
+    if image.stored_digests:
+        facts["stored_digests"] = {digest.algorithm: digest.value for digest in image.stored_digests}
+    container = image.metadata.get("container")
+    identifier = container.get("set_identifier") if isinstance(container, dict) else None
+    if isinstance(identifier, str) and identifier:
+        facts["set_identifier"] = printable(identifier)
+    return facts
+
+
+@contextmanager
+def file_of(evidence: Evidence, index: int) -> Iterator[Image]:
+    """A file of the image as it lies, by its place in `segments`: the very one that was there at open.
+
+    Raises:
+        ImageError, NotPermitted: It cannot be opened any more, or is another one.
+    """
+    segment = evidence.image.segments[index]
+    with acting_as(evidence.identity):
+        file = open_evidence_file(segment.path)
+    with RawImage(file) as image:
+        if not file.is_same_file(segment.stat):
+            raise ImageError(f"{segment.path} is not the file that was there when the image was opened")
+        yield image
+
+
 def stat_facts(found: os.stat_result, size: int) -> Record:
     """What tells whether a file was changed: {bytes, dev, ino, mtime, ctime}; times in ns, as strings like dev and ino."""
     return {
@@ -164,9 +194,18 @@ def file_facts(image: Image) -> list[Record]:
         node = stat_facts(os.fstat(fd), image.size)
         facts = {key: node[key] for key in ("bytes", "dev", "ino")}
         return [{**path_fields(image.path), **facts, "source": device_facts(fd)}]
-    return [
-        {**path_fields(segment.path), **stat_facts(segment.stat, segment.size)} for segment in image.segments
-    ]
+    return [{**_named(segment), **stat_facts(segment.stat, segment.size)} for segment in image.segments]
+
+
+def _named(segment: Segment) -> Record:
+    """Path of a file of an image, and what it is where it is no segment: `descriptor`, `parent`."""
+    role = {} if segment.role == "segment" else {"role": segment.role}
+    return {**path_fields(segment.path), **role}
+
+
+def image_record(image: Image) -> Record:
+    """What a record's data says of an image: its format and every file of it at open."""
+    return {"format": image.format, **files_record(file_facts(image))}
 
 
 def files_record(files: list[Record]) -> Record:
@@ -198,8 +237,8 @@ def _segment_now(segment: Segment) -> Record:
     try:
         found = os.stat(segment.path)
     except OSError as error:
-        return {**path_fields(segment.path), "missing": str(error.strerror)}
-    return {**path_fields(segment.path), **stat_facts(found, found.st_size)}
+        return {**_named(segment), "missing": str(error.strerror)}
+    return {**_named(segment), **stat_facts(found, found.st_size)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +296,7 @@ def image_document(image: Image) -> Record:
         "size": image.size,
         "sector_size": image.sector_size,
     }
-    segments = [{**path_fields(segment.path), "size": segment.size} for segment in image.segments]
+    segments = [{**_named(segment), "size": segment.size} for segment in image.segments]
     if len(segments) > MANY_SEGMENTS:
         text = json.dumps(segments, sort_keys=True, separators=(",", ":"))
         document["segments"] = []

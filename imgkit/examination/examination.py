@@ -11,7 +11,14 @@ from imgkit.custody.log import CustodyLog
 from imgkit.errors import CustodyError
 from imgkit.examination.acts import Act
 from imgkit.examination.cases import CaseChoice, choose_case, identity_in, stated, volatile_notice
-from imgkit.examination.evidence import Evidence, file_facts, files_record, notices_of, open_evidence
+from imgkit.examination.evidence import (
+    Evidence,
+    file_facts,
+    image_record,
+    notices_of,
+    open_evidence,
+    stated_by,
+)
 from imgkit.examination.ledger import Exhibit, Ledger, fold
 from imgkit.examination.presence import Presence, be_present
 from imgkit.examination.reconcile import look_at_world, record_gone
@@ -230,7 +237,7 @@ class Examination:
     def _add_exhibit(self, image: Image, files: list[Record], data: Record) -> Exhibit | None:
         """Take the next free name. Of two commands that take one name at once, the earlier line has it."""
         name = self.ledger.next_name()
-        facts = {**data, "format": image.format, "size": image.size, **files_record(files)}
+        facts = {**data, "size": image.size, **stated_by(image), **image_record(image)}
         act = self.act("evidence.added", facts, exhibit=name)
         with act:
             self.refresh()

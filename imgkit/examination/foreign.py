@@ -76,15 +76,19 @@ def log_references(
     exhibit, notice = _exhibit_of(image, ledger.known())
     if exhibit is None:
         return [], [f"{log} {notice}"]
+    same_container = exhibit.added.get("format") == image.format
     stated = [
         replace(item, source=replace(item.source, origin="acquisition"))
         for item in ledger.references(exhibit, log)
+        if same_container
+        or not item.of.startswith(("container", "segment:"))  # the same media, stored otherwise
     ]
     return stated, [] if stated else [f"{log} states no digest of {exhibit.name}"]
 
 
 def _exhibit_of(image: Image, exhibits: Sequence[Exhibit]) -> tuple[Exhibit | None, str]:
-    names = {os.path.basename(path) for path in (image.path, *(item.path for item in image.segments))}
+    own = (item.path for item in image.segments if item.role != "parent")
+    names = {os.path.basename(path) for path in (image.path, *own)}
     named = [item for item in exhibits if names & _base_names(item)]
     base = os.path.basename(image.path)
     if len(named) == 1:

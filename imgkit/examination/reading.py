@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections import deque
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal
 
-from imgkit.custody.record import path_fields
-from imgkit.examination.evidence import FileChanges, file_changes, file_facts, files_now, files_record
+from imgkit.custody.record import path_fields, printable
+from imgkit.examination.evidence import (
+    FileChanges,
+    file_changes,
+    file_facts,
+    file_of,
+    files_now,
+    files_record,
+    notices_of,
+)
 from imgkit.hashing import hash_range
 from imgkit.image import Extent
 from imgkit.linux.files import acting_as
@@ -30,10 +40,12 @@ class Part:
 
     Attributes:
         of: `media`, `container`, `partition:N`, `segment:N`.
-        extent: Bytes of the media; of a partition that was recorded earlier those of then, perhaps past the end by now.
+        extent: Bytes of the media (where `file` is given: of that file); of a partition that was recorded earlier those
+            of then, perhaps past the end by now.
         name: What checksum lines call it.
         sector_size: Of the table that gave the partition, or as the examiner stated it, or None.
         differences: What of the part itself is not as it was recorded: it moved, it is gone, the media ends before it.
+        file: Place in `image.segments` of the file that is read as it lies; None: the media is read.
     """
 
     of: str
@@ -41,6 +53,7 @@ class Part:
     name: str
     sector_size: int | None = None
     differences: tuple[str, ...] = ()
+    file: int | None = None
 
     def is_part_of(self, reference: Reference) -> bool:
         """Whether a reference speaks of these bytes."""
@@ -56,6 +69,8 @@ class Hashed:
         digests: Empty where a byte could not be read.
         zero_filled: Digests with unreadable sectors as zeros, where asked for.
         read_errors: Extents that could not be read.
+        reasons: (offset, length, text) of the first of them, as the reader of the container named each.
+        anomalies: What the read came upon that took no byte away.
         comparisons: With every reference of this part.
         changes: Files that changed while they were read: then the digests are of no state that ever was.
         seconds: Wall clock of the read.
@@ -65,6 +80,8 @@ class Hashed:
     digests: tuple[Digest, ...] = ()
     zero_filled: tuple[Digest, ...] = ()
     read_errors: tuple[Extent, ...] = ()
+    reasons: tuple[tuple[int, int, str], ...] = ()
+    anomalies: tuple[str, ...] = ()
     comparisons: list[Comparison] = field(default_factory=list)
     changes: FileChanges = field(default_factory=FileChanges)
     seconds: float = 0.0
@@ -105,9 +122,10 @@ class Reader:
         self._progress = progress
         self._total = sum(self._there(part).length for part in parts)
         self._before = 0
+        self._told: set[str] = set()
 
     def _there(self, part: Part) -> Extent:
-        return part.extent.clipped_to(self._evidence.image.size)
+        return part.extent if part.file is not None else part.extent.clipped_to(self._evidence.image.size)
 
     def read(
         self,
@@ -135,6 +153,8 @@ class Reader:
             result.seconds = round(monotonic() - started, 3)
             result.digests, result.zero_filled = done.digests, done.zero_filled
             result.read_errors = tuple(Extent(*extent) for extent in done.read_errors)
+            result.reasons = done.reasons
+            result.anomalies = self._news()
             result.comparisons = _compare(references, done.digests)
             with acting_as(evidence.identity):
                 after = files_now(evidence.image)
@@ -155,25 +175,35 @@ class Reader:
             "offset": part.extent.offset,
             "length": part.extent.length,
             "algorithms": names,
+            "format": self._evidence.image.format,
             **files_record(files),
         }
         if part.sector_size is not None:
             asked["sector_size"] = part.sector_size
-        if self._evidence.device_notices:
-            asked["notices"] = list(self._evidence.device_notices)
+        notices = [*self._evidence.device_notices, *notices_of(self._evidence.image)]
+        if notices:
+            asked["notices"] = [printable(text) for text in notices]
         return asked
+
+    def _news(self) -> tuple[str, ...]:
+        """What the image found wrong with itself since it was last asked."""
+        found = [text for text in self._evidence.image.anomalies if text not in self._told]
+        self._told.update(found)
+        return tuple(found)
 
     def _pass(self, part: Part, names: list[str]) -> HashPass:
         progress, there = self._progress, self._there(part)
         step = None if progress is None else lambda done: progress(self._before + done, self._total)
-        return hash_range(
-            self._evidence.image,
-            there.offset,
-            there.length,
-            algorithms=names,
-            zero_fill=self._zero_fill,
-            progress=step,
-        )
+        image = self._evidence.image
+        with nullcontext(image) if part.file is None else file_of(self._evidence, part.file) as source:
+            return hash_range(
+                source,
+                there.offset,
+                there.length,
+                algorithms=names,
+                zero_fill=self._zero_fill,
+                progress=step,
+            )
 
 
 def _compare(references: Sequence[Reference], digests: Sequence[Digest]) -> list[Comparison]:
@@ -189,10 +219,12 @@ def _outcome_data(kind: str, result: Hashed, after: list[Record]) -> Record:
     changes = result.changes
     data: Record = {
         "digests": {digest.algorithm: digest.value for digest in result.digests},
-        "read_errors": [{"offset": item.offset, "length": item.length} for item in result.read_errors],
+        "read_errors": read_error_documents(result),
         "files_after": after,
         "milliseconds": round(result.seconds * 1000),
     }
+    if result.anomalies:
+        data["anomalies"] = [printable(text) for text in result.anomalies]
     if result.zero_filled:
         data["zero_filled_digests"] = {digest.algorithm: digest.value for digest in result.zero_filled}
     if changes.details:
@@ -208,6 +240,22 @@ def _outcome_data(kind: str, result: Hashed, after: list[Record]) -> Record:
     elif result.read_errors:
         data["verdict"] = "unreadable"
     return data
+
+
+def read_error_documents(result: Hashed) -> list[Record]:
+    """Each range that could not be read, with why: as the reader said of its first piece, and how many more it has."""
+    documents: list[Record] = []
+    reasons = deque(result.reasons)
+    for extent in result.read_errors:
+        document: Record = {"offset": extent.offset, "length": extent.length}
+        said: list[str] = []
+        while reasons and reasons[0][0] < extent.end:
+            said.append(reasons.popleft()[2])
+        if said:
+            more = len(dict.fromkeys(said)) - 1
+            document["reason"] = printable(said[0]) + (f" (and {more} more like it)" if more else "")
+        documents.append(document)
+    return documents
 
 
 def comparison_document(item: Comparison) -> Record:

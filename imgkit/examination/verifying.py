@@ -12,13 +12,17 @@ from imgkit.errors import (
     CustodyError,
     ImageError,
     ImgkitError,
-    PartitionError,
     ReferenceFileError,
-    UsageError,
 )
 from imgkit.examination.evidence import image_document
-from imgkit.examination.reading import Part, Reader, part_verdict
-from imgkit.image import Extent
+from imgkit.examination.parts import (
+    files_stated,
+    is_of_file,
+    partitions_stated,
+    parts_of,
+    where_stated,
+)
+from imgkit.examination.reading import Reader, part_verdict
 from imgkit.linux.files import acting_as
 from imgkit.references import Unusable, find_references
 from imgkit.references.reference import Reference, Source
@@ -56,53 +60,6 @@ class Verified:
     uncompared: tuple[Reference, ...] = ()
 
 
-def parts_of(evidence: Evidence, *, partitions: Sequence[int], container: bool) -> list[Part]:
-    """The ranges that `-p` and `--container` ask for; the whole media without either.
-
-    Raises:
-        UsageError: Both are asked for.
-        PartitionError: No such partition, or one that runs past the end of the media.
-    """
-    image = evidence.image
-    if partitions and container:
-        raise UsageError("partitions are parts of the media, not of the container: use -p or --container")
-    if container:
-        return _segments(evidence)
-    if not partitions:
-        return [Part("media", Extent(0, image.size), media_name(evidence), evidence.sector_size)]
-    return [
-        Part(
-            f"partition:{item.number}",
-            item.extent,
-            f"{evidence.name}:p{item.number}",
-            evidence.table.sector_size,
-        )
-        for item in evidence.partitions(partitions)
-    ]
-
-
-def media_name(evidence: Evidence) -> str:
-    """The file where the media is the file itself, else `media:FILE`, so that nobody checks it against the container."""
-    image = evidence.image
-    if len(image.segments) == 1 and image.backing_fileno() is not None:
-        return "./-" if evidence.name == "-" else evidence.name  # `-` alone is standard input to every tool
-    return f"media:{evidence.name}"
-
-
-def _segments(evidence: Evidence) -> list[Part]:
-    """Each file as it lies. Of raw images, split or not, a file is an extent of the media."""
-    image = evidence.image
-    if len(image.segments) == 1:
-        return [Part("container", Extent(0, image.size), media_name(evidence))]
-    folder = os.path.dirname(evidence.name)
-    parts, at = [], 0
-    for number, segment in enumerate(image.segments):
-        name = os.path.join(folder, os.path.basename(segment.path))
-        parts.append(Part(f"segment:{number}", Extent(at, segment.size), name))
-        at += segment.size
-    return parts
-
-
 def hash_image(
     examination: Examination,
     evidence: Evidence,
@@ -121,6 +78,7 @@ def hash_image(
     results = [reader.read("evidence.hashed", part, names) for part in parts]
     for result in results:
         notices += _differs_from_earlier(examination, evidence, result)
+        notices += result.anomalies
     return Verified(image_document(evidence.image), results, notices=tuple(notices))
 
 
@@ -168,8 +126,8 @@ def verify_image(
     references += examination.own_references(evidence)
     references = [_of_media(evidence, item) for item in references]
     parts = parts_of(evidence, partitions=(), container=False)
-    parts += _segments_stated(evidence, references)
-    parts += _partitions_stated(evidence, references, found.unusable)
+    parts += files_stated(evidence, references)
+    parts += partitions_stated(evidence, references, found.unusable)
     reader = Reader(examination, evidence, parts, zero_fill=zero_fill, progress=progress)
     results: list[Hashed] = []
     for part in parts:
@@ -187,7 +145,11 @@ def verify_image(
         image_document(image),
         results,
         overall_verdict(results, segments=len(image.segments)),
-        tuple(found.notices),
+        (
+            *found.notices,
+            *(text for result in results for text in result.anomalies),
+            *_taken_for_another(references, results),
+        ),
         tuple(found.unusable),
         tuple(item for item in references if id(item) not in compared),
     )
@@ -271,74 +233,28 @@ def _of_media(evidence: Evidence, reference: Reference) -> Reference:
     return replace(reference, of="media", extent=None) if plain else reference
 
 
-def _segments_stated(evidence: Evidence, references: Sequence[Reference]) -> list[Part]:
-    stated = {item.of for item in references if item.of.startswith("segment:")}
-    return [part for part in _segments(evidence) if part.of in stated] if stated else []
-
-
-def _partitions_stated(
-    evidence: Evidence, references: Sequence[Reference], unusable: list[Unusable]
-) -> list[Part]:
-    """The partitions that digests are stated of: the bytes that were hashed then, with how the table differs now."""
-    first: dict[tuple[int, Extent | None], Reference] = {}
-    for reference in references:
-        kind, _, word = reference.of.partition(":")
-        if kind == "partition" and word.isascii() and word.isdecimal():
-            first.setdefault((int(word), reference.extent), reference)
-    parts = []
-    for (number, _), reference in sorted(
-        first.items(), key=lambda item: (item[0][0], item[0][1] or Extent(0, 0))
-    ):
-        part, trouble = _partition_stated(evidence, number, reference)
-        if part is not None:
-            parts.append(part)
-        if trouble is not None and trouble not in unusable:
-            unusable.append(trouble)
-    return parts
-
-
-def _partition_stated(
-    evidence: Evidence, number: int, reference: Reference
-) -> tuple[Part | None, Unusable | None]:
-    """Return the part to read, and why what is known of it could not be compared with the table."""
-    image, trouble, differences = evidence.image, None, []
-    extent, now = reference.extent, None
-    try:
-        table = evidence.table_read_with(reference.sector_size)
-    except (PartitionError, ImageError, UsageError) as error:
-        trouble = Unusable(image.path, error.message, error.hint)
-    else:
-        now = next((item.extent for item in table.partitions if item.number == number), None)
-        if extent is not None and now != extent:
-            place = (
-                "the table has none of that number now"
-                if now is None
-                else f"the table has it at {_bytes(now)} now"
-            )
-            differences.append(f"partition {number} was at {_bytes(extent)} ({_where(reference)}): {place}")
-    extent = extent or now
-    if extent is None:
-        text = f"{_where(reference)} states a digest of partition {number}, but not of which bytes"
-        return None, trouble or Unusable(image.path, text)
-    if extent.end > image.size:
-        differences.append(f"partition {number} ends at byte {extent.end}, the media already at {image.size}")
-    name = f"{evidence.name}:p{number}"
-    return Part(reference.of, extent, name, reference.sector_size, tuple(differences)), trouble
-
-
-def _bytes(extent: Extent) -> str:
-    return f"byte {extent.offset}, {extent.length} bytes long"
-
-
-def _where(reference: Reference) -> str:
-    source = reference.source
-    return f"{source.path or source.kind}" + (f" line {source.line}" if source.line else "")
+def _taken_for_another(references: Sequence[Reference], results: Sequence[Hashed]) -> Iterator[str]:
+    """Of digests that differ: those that are right of something else. A file's digest is often taken for the media's."""
+    files = {item.digest: item.of for item in references if is_of_file(item.of)}
+    media: dict[Digest, str] = {item.digest: item.of for item in references if item.of == "media"}
+    for result in results:
+        for digest in result.digests:
+            (files if is_of_file(result.part.of) else media)[digest] = result.part.of
+    for result in results:
+        others = media if is_of_file(result.part.of) else files
+        for item in result.comparisons:
+            of = others.get(item.reference.digest)
+            if not item.matches and of is not None:
+                yield (
+                    f"{item.reference.digest} ({where_stated(item.reference)}) was held against {result.part.of}, but it is the "
+                    f"digest of {of}: the digest of a container's file is never that of its media"
+                )
 
 
 def overall_verdict(results: Sequence[Hashed], *, segments: int) -> Verdict:
     """One word for the image: any mismatch, else anything unreadable, else what is said of the media.
 
-    Of a split raw image the media is its segments one after the other: where each of them matches, the media does.
+    Where every file that the media is made of is the one that was stated, the media is: a container's files have it all.
     """
     verdicts = [(result.part.of, part_verdict(result)) for result in results]
     said = [verdict for _, verdict in verdicts]
@@ -346,8 +262,8 @@ def overall_verdict(results: Sequence[Hashed], *, segments: int) -> Verdict:
     for bad in ("mismatch", "unreadable"):
         if bad in said:
             return bad
-    matching = [of for of, verdict in verdicts if of.startswith("segment:") and verdict == "match"]
-    if said[0] != "match" and segments > 1 and len(matching) == segments:
+    matching = {of for of, verdict in verdicts if is_of_file(of) and verdict == "match"}
+    if said[0] != "match" and matching and len(matching) == segments:
         return "match"
     return said[0]
 
