@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 
 MISMATCH, TROUBLE = 1, 3
+_MOST_RANGES = 1000  # of read errors in a document; the record has them all
 
 ImagesArgument = Annotated[
     list[str], typer.Argument(metavar="IMAGE...", help="Image files, any segment of a set, or block devices.")
@@ -227,7 +228,7 @@ def _code(result: Verified) -> int:
 
 def _entries(result: Verified) -> Iterator[Document]:
     """One entry a part; the image's verdict stands in the first, each further part has its own."""
-    from imgkit.examination.reading import comparison_document, part_verdict
+    from imgkit.examination.reading import comparison_document, part_verdict, read_error_documents
     from imgkit.examination.verifying import unusable_document
 
     for number, part in enumerate(result.parts):
@@ -237,7 +238,8 @@ def _entries(result: Verified) -> Iterator[Document]:
             "offset": part.part.extent.offset,
             "length": part.part.extent.length,
             "digests": {digest.algorithm: digest.value for digest in part.digests},
-            "read_errors": [{"offset": item.offset, "length": item.length} for item in part.read_errors],
+            "read_errors": read_error_documents(part)[:_MOST_RANGES],
+            "read_error_count": len(part.read_errors),
             "changed": part.changed,
             "seconds": part.seconds,
         }
@@ -272,11 +274,14 @@ def _print_hashes(result: Verified) -> None:
 
 
 def _tell_trouble(part: Hashed) -> None:
+    from imgkit.examination.reading import read_error_documents
+
     name = part.part.name
-    for extent in part.read_errors[:20]:
-        notice(f"{name}: cannot read {extent.length} bytes at {extent.offset}")
+    for item in read_error_documents(part)[:20]:
+        why = f": {item['reason']}" if "reason" in item else ""
+        notice(f"{name}: cannot read {item['length']} bytes at {item['offset']}{why}")
     if len(part.read_errors) > 20:  # noqa: PLR2004  (enough for a screen; --json has them all)
-        notice(f"{name}: and {len(part.read_errors) - 20} more ranges; --json lists them all")
+        notice(f"{name}: and {len(part.read_errors) - 20} more ranges; --json and the record list them")
     if part.read_errors:
         notice(f"{name}: unreadable: no digest of it is given")
     for digest in part.zero_filled:

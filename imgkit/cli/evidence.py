@@ -9,6 +9,8 @@ from imgkit.cli.options import ImageArgument
 from imgkit.cli.output import emit, human, is_terminal, notice, say, say_fact, table
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from imgkit.examination import Examination
 
 Document = dict[str, Any]
@@ -54,6 +56,7 @@ def _print_info(document: Document) -> None:
     rows = [
         ("image", facts["path"]),
         ("container", facts["format"]),
+        ("complete", document["completeness"]["text"]),
         ("media", f"{facts['size']} bytes ({human(facts['size'])})"),
         ("sectors", sector),
         ("data", f"{sparse['data']} bytes in {sparse['extents']} extents, holes {sparse['holes']} bytes"),
@@ -61,13 +64,64 @@ def _print_info(document: Document) -> None:
         ("exhibit", document["exhibit"]),
     ]
     rows += [(f"stored {name}", value) for name, value in document["stored_digests"].items()]
-    rows += [(name, str(value)) for name, value in document["metadata"].items()]
+    for key in ("container", "acquisition", "metadata"):
+        rows += list(_facts(document[key], "" if key == "metadata" else f"{key} "))
     segments = facts["segments"]
     rows += [("segments", str(document["image"].get("segment_count", len(segments))))]
     table(("fact", "value"), rows, narrow=say_fact)
+    for key, title in _LISTS.items():
+        _print_list(title, document[key])
     if len(segments) > 1:
         say()
-        table(("segment", "bytes"), [(item["path"], str(item["size"])) for item in segments], right=(1,))
+        named = [(item["path"], str(item["size"]), item.get("role", "segment")) for item in segments]
+        table(("file", "bytes", "role"), named, right=(1,))
+
+
+# Lists that containers state, and what an entry of each is called.
+_LISTS = {
+    "acquisition_errors": "acquisition error",
+    "sessions": "session",
+    "tracks": "track",
+    "snapshots": "snapshot",
+    "chain": "builds upon",
+}
+_MOST_SHOWN = 20  # entries of a list on a screen; --json has them all
+
+
+def _facts(value: Document, lead: str = "") -> Iterator[tuple[str, str]]:
+    """What a container states, a row each; nested facts under both their names."""
+    for key, item in value.items():
+        name = f"{lead}{key}".replace("_", " ")
+        if isinstance(item, dict):
+            yield from _facts(item, f"{name} ")
+        elif isinstance(item, list | tuple):
+            yield name, ", ".join(_said(one) for one in item)
+        elif item is not None and item != "":
+            yield name, _said(item)
+
+
+def _said(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_said(item)}" for key, item in value.items())
+    return str(value)
+
+
+def _print_list(title: str, entries: Sequence[Document]) -> None:
+    """A table of what a container lists, a column for each fact."""
+    if not entries:
+        return
+    say()
+    shown = [dict(_facts(item)) for item in entries[:_MOST_SHOWN]]
+    names = list(dict.fromkeys(name for item in shown for name in item))
+    rows = [
+        (f"{title} {number}", *(item.get(name, "") for name in names))
+        for number, item in enumerate(shown, start=1)
+    ]
+    table((title, *names), rows)
+    if len(entries) > _MOST_SHOWN:
+        say(f"and {len(entries) - _MOST_SHOWN} more; --json lists them all")
 
 
 def partitions(

@@ -6,7 +6,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from imgkit.custody.record import INTEGER_LIMIT, printable
-from imgkit.examination.evidence import file_facts, files_record, image_document, notices_of
+from imgkit.examination.completeness import completeness
+from imgkit.examination.evidence import image_document, image_record, notices_of, stated_by
 from imgkit.filesystems.signatures import identify
 from imgkit.image import Extent
 
@@ -20,16 +21,30 @@ if TYPE_CHECKING:
 
 Record = dict[str, Any]
 
+# What containers state, each a key of the document of `info`; here where a container states nothing of it.
+_STATED: dict[str, Record | list[Record]] = {
+    "container": {},
+    "acquisition": {},
+    "acquisition_errors": [],
+    "sessions": [],
+    "tracks": [],
+    "snapshots": [],
+    "chain": [],
+}
+
 
 def inspect_image(examination: Examination, evidence: Evidence) -> Record:
     """The document of `info`."""
     with examination.act(
         "evidence.inspected",
-        {**files_record(file_facts(evidence.image)), "what": "container"},
+        {**image_record(evidence.image), "what": "container"},
         exhibit=evidence.exhibit,
     ) as act:
         sparse = _sparse(evidence.image)
-        act.data.update(table_record(evidence.table), sparse=sparse)
+        notices = [*notices_of(evidence.image), *evidence.device_notices, *evidence.image.anomalies]
+        act.data.update(table_record(evidence.table), sparse=sparse, **stated_by(evidence.image))
+        if notices:
+            act.data["notices"] = [printable(text) for text in notices]
     image = evidence.image
     sector_size, source = _sector_size(evidence)
     return {
@@ -39,11 +54,15 @@ def inspect_image(examination: Examination, evidence: Evidence) -> Record:
         "sector_size": sector_size,
         "sector_size_source": source,
         "stored_digests": {digest.algorithm: digest.value for digest in image.stored_digests},
+        **{key: image.metadata.get(key, empty) for key, empty in _STATED.items()},
         "metadata": {
-            key: value for key, value in image.metadata.items() if key not in ("notices", "atime_may_change")
+            key: value
+            for key, value in image.metadata.items()
+            if key not in _STATED and key not in ("notices", "atime_may_change")
         },
-        "notices": [*notices_of(image), *evidence.device_notices],
+        "notices": notices,
         "complete": True,  # an incomplete set does not open: MissingSegment
+        "completeness": completeness(image),
         "sparse": sparse,
         "table": {"scheme": evidence.table.scheme, "partitions": len(evidence.table.partitions)},
     }
@@ -72,7 +91,7 @@ def inspect_partitions(examination: Examination, evidence: Evidence) -> Record:
     """The document of `partitions`."""
     with examination.act(
         "evidence.inspected",
-        {**files_record(file_facts(evidence.image)), "what": "partitions"},
+        {**image_record(evidence.image), "what": "partitions"},
         exhibit=evidence.exhibit,
     ) as act:
         table = evidence.table

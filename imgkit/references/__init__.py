@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from imgkit.errors import ReferenceFileError
-from imgkit.references import coreutils, hashdeep
+from imgkit.references import coreutils, hashdeep, imager_report
 from imgkit.references.matching import ImageNames, concerning
 from imgkit.references.reference import Comparison, Kind, Reference, Source, Statement
 from imgkit.references.sidecars import algorithm_in_name, algorithm_of, is_list, owner_of
@@ -88,6 +88,8 @@ def find_references(image: Image, *, against: Sequence[str] = (), sidecars: bool
     if sidecars and image.format != "block-device":
         for sidecar in _beside(search.names, image.path):
             search.add_sidecar(sidecar)
+        for path in _reports_beside(search.names, image.path):
+            search.add_report(path, named=False)
     return References(tuple(dict.fromkeys(search.found)), tuple(search.notices), tuple(search.unusable))
 
 
@@ -129,6 +131,17 @@ def read_statements(path: str) -> list[Statement]:
             hint="lines like `HEX  NAME`, `SHA256 (NAME) = HEX`, hashdeep's, or one digest alone are",
         )
     return found
+
+
+def _in_report(path: str) -> list[Statement] | None:
+    """What an imager's report states; None of a file that is none.
+
+    Raises:
+        ReferenceFileError: It cannot be read.
+    """
+    lines = _lines(_decoded(_read(path)))
+    imager = imager_report.imager_of(lines)
+    return None if imager is None else imager_report.read(lines, imager)
 
 
 def _nameless(
@@ -176,8 +189,39 @@ class _Search:
                 self.notices.append(error.message)
         return []
 
+    def add_report(self, path: str, *, named: bool) -> bool:
+        """A file that may be an imager's report, whose digests are of the media; False where it is none.
+
+        Args:
+            path: Absolute.
+            named: The user named it: then it has to state something.
+        """
+        real = os.path.realpath(path)
+        try:
+            stated = None if real in self._seen else _in_report(path)
+        except ReferenceFileError as error:
+            self._seen.add(real)
+            if named:
+                self.unusable.append(Unusable(path, error.message, error.hint))
+            else:  # perhaps nobody's report at all
+                self.notices.append(error.message)
+            return True
+        if stated is None:
+            return False
+        self._seen.add(real)
+        others = {item.name for item in stated if item.name and not self.names.is_reported(item.name)}
+        if others and not self.names.is_report_name(os.path.basename(path)):
+            self.notices.append(f"{path} is the report of {min(others)}, not of {self.names.base}: not used")
+        elif stated:
+            self.found += [_reference(item, "media", "report", path) for item in stated]
+        elif named:
+            self.unusable.append(Unusable(path, f"{path} is an imager's report and states no digest"))
+        return True
+
     def add_against(self, path: str) -> None:
         """A file that the user named."""
+        if self.add_report(path, named=True):
+            return
         statements, names = self._statements(path, named=True), self.names
         if not statements:
             return
@@ -190,7 +234,7 @@ class _Search:
         self.found += [_reference(statement, of, "against", path) for statement, of in chosen]
         if notice is not None:
             self.notices.append(f"{path} {notice}")
-        elif not chosen:
+        elif not chosen and not self._of_media_elsewhere(statements, path):
             self.notices.append(f"{path} states nothing about {names.base}: {_what_it_names(statements)}")
 
     def add_sidecar(self, sidecar: _Sidecar) -> None:
@@ -207,8 +251,21 @@ class _Search:
             chosen += [(statement, of) for statement in bare]
         self.found += [_reference(statement, of, "sidecar", path) for statement, of in chosen]
         self.notices += [f"{path} {text}" for text in (notice, why_not) if text is not None]
+        if not chosen and notice is None and self._of_media_elsewhere(statements, path):
+            return
         if not chosen and not bare and notice is None and sidecar.owner is not None:
             self.notices.append(f"{path} states nothing about {names.base}: {_what_it_names(statements)}")
+
+    def _of_media_elsewhere(self, statements: list[Statement], path: str) -> bool:
+        """Tell of `disk.dd` in a list beside `disk.E01`: perhaps its media, perhaps another disk's."""
+        for statement in statements:
+            if statement.name is not None and self.names.media_elsewhere(statement.name):
+                self.notices.append(
+                    f"{path} states a digest of {statement.name}, which may be the media of {self.names.base} as a raw file "
+                    f"or another image: not used; --expect {statement.digest} would compare it with the media"
+                )
+                return True
+        return False
 
 
 def _owner_says(sidecar: _Sidecar, names: ImageNames) -> tuple[str | None, str | None]:
@@ -258,6 +315,21 @@ def _beside(names: ImageNames, path: str) -> list[_Sidecar]:
     found: list[_Sidecar] = []
     for directory in dict.fromkeys((os.path.dirname(path), os.path.dirname(os.path.realpath(path)))):
         found += sorted(_in_directory(directory, names), key=lambda sidecar: sidecar.path)
+    return found[:_MOST_SIDECARS]
+
+
+def _reports_beside(names: ImageNames, path: str) -> list[str]:
+    """The files beside the image that are called as imagers call their reports; whether they are some, their content says."""
+    found = []
+    for directory in dict.fromkeys((os.path.dirname(path), os.path.dirname(os.path.realpath(path)))):
+        try:
+            entries = sorted(os.listdir(directory))
+        except OSError:
+            continue  # as in _in_directory
+        for entry in entries:
+            report = os.path.join(directory, entry)
+            if names.is_report_name(entry) and entry not in names.files and os.path.isfile(report):
+                found.append(report)
     return found[:_MOST_SIDECARS]
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from imgkit.references.reference import Statement
 
 _MOST_NAMED = 5  # names in a notice
+_REPORT_SUFFIXES = {".txt", ".info", ".log"}
+_RAW_SUFFIXES = {".dd", ".raw", ".img", ".bin", ".001", ".000"}
 _MEDIA = "media:"  # how `imgkit hash` names media that is not the file itself
 
 
@@ -23,15 +25,18 @@ class ImageNames:
 
     Attributes:
         base: File name of the image, for messages.
-        files: File name -> what a digest stated for it is a digest of: `media`, `container`, `segment:N`.
+        files: File name -> what a digest stated for it is a digest of: `media`, `container`, `segment:N`. Of several files
+            of one name (an image and the one it builds upon) the image's own; of() tells them apart by their folders.
+        is_container: The media is stored as something else than its own bytes.
         stem: What `disk.sha256` would be named after, with what its bare digest is of; None where that is open.
     """
 
     def __init__(self, image: Image) -> None:
         self._folder, self.base = os.path.split(image.path)
         self.files: dict[str, str] = {}
-        self._paths: dict[str, list[tuple[str, ...]]] = {}
+        self._paths: dict[str, list[tuple[tuple[str, ...], str]]] = {}
         whole = image.format in {"raw", "block-device"}
+        self.is_container = not whole and image.format != "split-raw"
         paths = [segment.path for segment in image.segments] or [image.path]
         for index, path in enumerate(paths):
             alone = "media" if whole else "container"
@@ -53,18 +58,37 @@ class ImageNames:
         for spelling in (path, os.path.realpath(path)):
             base = os.path.basename(spelling)
             self.files.setdefault(base, of)
-            self._paths.setdefault(base, []).append(tuple(spelling.split("/")))
+            self._paths.setdefault(base, []).append((tuple(spelling.split("/")), of))
 
     def of(self, name: str) -> str | None:
         """Return what a digest stated for `name` (a path of any system) is a digest of, or None: of another file."""
-        for base in _bases(name):
-            if base in self.files:
-                return self.files[base]
-            if base == self._joined:
-                return "media"
         if name.startswith(_MEDIA) and any(base in self.files for base in _bases(name[len(_MEDIA) :])):
             return "media"
+        for base in _bases(name):
+            if base in self.files:
+                return self._likeliest(base, name)
+            if base == self._joined:
+                return "media"
         return None
+
+    def is_report_name(self, file_name: str) -> bool:
+        """Whether imagers call their report of this image so: `disk.E01.txt`, `disk.info`, `disk.txt`, `disk.log`."""
+        owner, suffix = os.path.splitext(file_name)
+        if suffix.lower() not in _REPORT_SUFFIXES:
+            return False
+        return (
+            owner.casefold() in self._by_case or owner.casefold() == os.path.splitext(self.base)[0].casefold()
+        )
+
+    def is_reported(self, name: str) -> bool:
+        """Whether a report that names this file is of this image: one of its files, or `disk.Exx`, `disk` without a suffix."""
+        stem = os.path.splitext(self.base)[0].casefold()
+        for base in _bases(name):
+            if base.casefold() in self._by_case or os.path.splitext(base)[0].casefold() == stem:
+                return True
+            if base.casefold() == stem:
+                return True
+        return False
 
     def of_other_case(self, name: str) -> str | None:
         """The same as of() where only upper and lower case differ, and no other file lies there under that very name."""
@@ -80,9 +104,29 @@ class ImageNames:
 
     def likeness(self, name: str) -> int:
         """How many components at the end of `name` are those of the image's path."""
-        plain = name.removeprefix(_MEDIA)
-        split = plain.split("/") if "/" in plain else plain.replace("\\", "/").split("/")
-        return max((_alike(tuple(split), path) for path in self._paths.get(split[-1], ())), default=0)
+        split = _components(name.removeprefix(_MEDIA))
+        return max((_alike(split, path) for path, _ in self._paths.get(split[-1], ())), default=0)
+
+    def _likeliest(self, base: str, name: str) -> str:
+        """Of several files of one name the one whose path is most like `name`, the image's own first."""
+        split = _components(name)
+        return max(self._paths[base], key=lambda item: _alike(split, item[0]))[1]
+
+    def media_elsewhere(self, name: str) -> bool:
+        """Whether `name` is what the media of this container would be called as a raw file, and none lies there."""
+        if not self.is_container:
+            return False
+        stem = os.path.splitext(self.base)[0].casefold()
+        return any(
+            os.path.splitext(base)[0].casefold() == stem
+            and os.path.splitext(base)[1].casefold() in _RAW_SUFFIXES
+            and not os.path.lexists(os.path.join(self._folder, base))
+            for base in _bases(name)
+        )
+
+
+def _components(path: str) -> tuple[str, ...]:
+    return tuple(path.split("/") if "/" in path else path.replace("\\", "/").split("/"))
 
 
 def _bases(name: str) -> Collection[str]:

@@ -1,0 +1,67 @@
+"""Which files make up an image, and what was checked of that before a byte of the media was served."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from imgkit.image import Image
+
+Record = dict[str, Any]
+
+# Image.format -> what its reader checks at open; an image that fails a check does not open.
+CHECKED: dict[str, tuple[str, ...]] = {
+    "raw": ("the bytes of the file are the media; nothing in it says how many there should be",),
+    "split-raw": (
+        "numbered without a gap, of one size but the last; whether parts after the last are missing cannot be told",
+    ),
+    "block-device": ("the size that the kernel states",),
+    "ewf": (
+        "segment numbers from 1 to the one that ends the set, one set identifier",
+        "section chain with its checksums, number of chunks against the volume section",
+    ),
+    "qcow2": ("header and extensions, tables within the file, every image of the chain there",),
+    "vmdk": (
+        "every extent of the descriptor there and long enough, every image of the chain there and the one meant",
+    ),
+    "vhd": (
+        "footer and header checksums, block table within the file, every image of the chain there and the one meant",
+    ),
+    "vhdx": (
+        "header, region table and metadata checksums, no log to replay, block table within the file",
+        "every image of the chain there and the one meant",
+    ),
+}
+
+
+def completeness(image: Image) -> Record:
+    """`completeness` of a document: files by role, what was checked, and all of it in a sentence."""
+    roles = [segment.role for segment in image.segments]
+    counts = {role: roles.count(role) for role in ("segment", "descriptor", "parent")}
+    return {
+        "files": len(roles),
+        "segments": counts["segment"],
+        "descriptors": counts["descriptor"],
+        "parents": counts["parent"],
+        "checked": list(CHECKED.get(image.format, ())),
+        "text": _sentence(image, counts),
+    }
+
+
+def _sentence(image: Image, counts: dict[str, int]) -> str:
+    if image.format == "block-device":
+        return "a device, as it is now"
+    number = counts["segment"]
+    files = "1 file, whole" if number == 1 else f"{number} of {number} segments, in order, whole"
+    if image.format == "raw":
+        files = "1 file, as it lies"
+    elif image.format == "split-raw":
+        files = f"{number} segments, in order"
+    more = [
+        f"{count} {word}{'s' if count > 1 else ''}"
+        for word, count in (("descriptor", counts["descriptor"]), ("file", counts["parent"]))
+        if count
+    ]
+    if counts["parent"]:
+        more[-1] += " of the chain below"
+    return files + "".join(f", with {text}" for text in more)
