@@ -59,7 +59,10 @@ TYPES_TOO: dict[str, set[str]] = {"cli": EVIDENCE}
 
 # folder -> modules that its files may import from each other (the facts they share); __init__ ties all together.
 DATA_MODULES: dict[str, set[str]] = {
-    "containers": {"evidence_file", "split_names", "segment_files", "reader", "file_object"},
+    "containers": {
+        *("evidence_file", "split_names", "segment_files", "reader", "file_object"),
+        *("block_image", "block_table", "differencing"),
+    },
     "references": {"reference"},
     "partitions": {"table", "gpt_types", "dos_types"},
     "filesystems": set(),
@@ -77,7 +80,7 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "rich": ("cli/",),
     "pytsk3": ("partitions/tsk.py",),
     "blake3": ("hashing.py",),
-    "isal": ("containers/ewf/",),
+    "isal": ("containers/ewf/", "containers/qcow2/", "containers/vmdk/"),
     "zstandard": ("containers/qcow2/",),
     "pyvmdk": ("containers/vmdk/",),
     "pyvhdi": ("containers/vhd/", "containers/vhdx/"),
@@ -181,7 +184,10 @@ def test_siblings_share_only_their_data_module() -> None:
         if here != there or here not in DATA_MODULES:
             continue
         sibling = found.module.removeprefix(f"imgkit.{here}").lstrip(".")
-        if name_in_folder(found.path) and sibling not in DATA_MODULES[here]:
+        own = name_in_folder(found.path).split(".")[
+            0
+        ]  # `ewf` of containers/ewf/tables.py: a reader in several files
+        if own and sibling.split(".")[0] != own and sibling not in DATA_MODULES[here]:
             wrong.append(str(found))
     assert not wrong, "\n".join(wrong)
 

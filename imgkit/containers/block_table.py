@@ -1,0 +1,69 @@
+"""Checks of a block table as a whole: no block lies in what is not a block's, and no two blocks share bytes of the file."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+PIECE = 1 << 20  # bytes of a table that are looked at together
+LARGEST_CHECKED = 8 << 20  # bytes of a table that is checked as a whole when the image is opened
+MOST_BAD = 65536  # blocks that may be wrong before the table as a whole is
+
+
+class Area(NamedTuple):
+    """A part of the file that is no block's: [start, end) and what it is."""
+
+    start: int
+    end: int
+    name: str
+
+
+class Areas:
+    """The parts of a file that no block may lie in."""
+
+    def __init__(self, areas: Iterable[Area]) -> None:
+        self._areas = sorted(areas)
+        self._starts = [area.start for area in self._areas]
+
+    def hit_by(self, start: int, end: int) -> str | None:
+        """The name of an area that [start, end) shares a byte with, or None; areas do not overlap each other."""
+        for index in (bisect_right(self._starts, start) - 1, bisect_right(self._starts, start)):
+            if 0 <= index < len(self._areas):
+                area = self._areas[index]
+                if max(start, area.start) < min(end, area.end):
+                    return area.name
+        return None
+
+    def overlapping(self) -> tuple[Area, Area] | None:
+        """Two areas that share a byte, or None."""
+        return next(((a, b) for a, b in pairwise(self._areas) if b.start < a.end), None)
+
+
+def shared_entries(stored: Sequence[int], length: int, lengths: dict[int, int]) -> dict[int, int]:
+    """Entries whose bytes another entry has too -> that other one.
+
+    Args:
+        stored: Start in the file << 32 | entry, for every entry that has bytes.
+        length: Bytes in the file of each.
+        lengths: Entry -> bytes, where an entry has fewer.
+    """
+    ordered = sorted(stored)
+    if all(
+        after - before >= length << 32 for before, after in pairwise(code >> 32 << 32 for code in ordered)
+    ):
+        return {}
+    found: dict[int, int] = {}
+    reach, reacher = 0, -1
+    for code in ordered:
+        start, entry = code >> 32, code & 0xFFFFFFFF
+        if start < reach:
+            found[entry] = reacher
+            found.setdefault(reacher, entry)
+        end = start + lengths.get(entry, length)
+        if end > reach:
+            reach, reacher = end, entry
+    return found

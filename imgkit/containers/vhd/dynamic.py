@@ -1,0 +1,145 @@
+"""A dynamic or differencing VHD: specification 1.0, "Block Allocation Table and Data Blocks"."""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from typing import TYPE_CHECKING
+
+from imgkit.containers.block_image import BlockImage, Place, State
+from imgkit.containers.block_table import LARGEST_CHECKED, MOST_BAD, PIECE, Area, Areas, shared_entries
+from imgkit.containers.differencing import segments_with
+from imgkit.containers.evidence_file import fill
+from imgkit.errors import CorruptImage, MediaReadError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from imgkit.containers.evidence_file import EvidenceFile
+    from imgkit.containers.vhd.footer import Footer
+    from imgkit.containers.vhd.header import Header
+    from imgkit.image import Image
+
+_SECTOR = 512
+_UNUSED = 0xFFFFFFFF
+
+
+class DynamicVhd(BlockImage):
+    """Blocks, each behind a bitmap of the sectors that were written; over a parent where it is differencing.
+
+    Attributes:
+        table_notices: What a look at the whole table found, for the examiner.
+    """
+
+    format = "vhd"
+    high_bit_first = True
+    bitmap_sector = _SECTOR
+
+    def __init__(self, file: EvidenceFile, footer: Footer, header: Header, parent: Image | None) -> None:
+        super().__init__(file, size=footer.current_size, block_size=header.block_size, limit=footer.end)
+        self.segments = segments_with(file, parent)
+        self._table = header.table_offset
+        self._blocks = -(-self.size // self.block_size)
+        # A bit for each sector of the block, rounded up to whole sectors.
+        self._bitmap_size = -(-self.block_size // _SECTOR // 8 // _SECTOR) * _SECTOR
+        self._areas = Areas(_apart(header.areas))
+        self.table_notices = self._check_table()
+        self._parent = parent
+
+    def _locate(self, block: int) -> Place:
+        entry = bytearray(4)
+        where = self._table + 4 * block
+        fill(self._file.fd, where, memoryview(entry), path=self.path, media_offset=block * self.block_size)
+        return self._place_of(block, int.from_bytes(entry, "big"))
+
+    def _place_of(self, block: int, entry: int) -> Place:
+        if entry == _UNUSED:
+            return Place(State.PARENT)
+        bitmap = entry * _SECTOR
+        start = bitmap + self._bitmap_size
+        end = start + min(self.block_size, self.size - block * self.block_size)
+        hit = self._areas.hit_by(bitmap, end)
+        if hit is not None:
+            return Place(
+                State.BAD,
+                reason=f"the table of {self.path} says that block {block} lies at {bitmap}, in {hit}",
+            )
+        if start >= self._limit:
+            reason = f"block {block} lies at {bitmap} of {self.path}, which ends at {self._limit}"
+            return Place(State.BAD, reason=reason)
+        return Place(State.MIXED, start, bitmap)
+
+    def _entries(self) -> Iterator[tuple[int, int | None]]:
+        """Yield (block, entry) of every block that has one; None where the table could not be read."""
+        for first in range(0, self._blocks, PIECE // 4):
+            count = min(PIECE // 4, self._blocks - first)
+            raw = bytearray(4 * count)
+            try:
+                fill(self._file.fd, self._table + 4 * first, memoryview(raw), path=self.path, media_offset=0)
+            except MediaReadError:  # reading these blocks will say so, each for itself
+                yield from ((block, None) for block in range(first, first + count))
+                continue
+            if raw.count(0xFF) == len(raw):
+                continue
+            entries = array("I", bytes(raw))
+            if sys.byteorder == "little":
+                entries.byteswap()
+            yield from ((first + i, entry) for i, entry in enumerate(entries) if entry != _UNUSED)
+
+    def _stored_blocks(self) -> Iterator[int]:
+        return (block for block, _ in self._entries())
+
+    def _check_table(self) -> tuple[str, ...]:
+        """Look at the whole table, where it is of a usual size: blocks on each other, and beyond the end."""
+        if 4 * self._blocks > LARGEST_CHECKED:
+            return (f"the block table of {self.path} is too large to be checked for blocks that share bytes",)
+        stored: list[int] = []
+        beyond = 0
+        for block, entry in self._entries():
+            if entry is None:
+                continue
+            stored.append(entry << 32 | block)
+            end = entry * _SECTOR + self._bitmap_size + self._length(block)
+            beyond += end > self._limit
+        self._bad = self._shared(stored)
+        notices = []
+        if self._bad:
+            notices.append(
+                f"{len(self._bad)} blocks of {self.path} share bytes of the file: they are not read"
+            )
+        if beyond:
+            notices.append(
+                f"{beyond} of {len(stored)} blocks of {self.path} lie beyond its end at {self._limit}, as a whole or in "
+                "part: the file was cut short, and what is missing cannot be read"
+            )
+        return tuple(notices)
+
+    def _shared(self, stored: list[int]) -> dict[int, str]:
+        last = self._blocks - 1
+        sectors = (self._bitmap_size + self.block_size) // _SECTOR
+        lengths = {last: -(-(self._bitmap_size + self._length(last)) // _SECTOR)}
+        found = shared_entries(stored, sectors, lengths)
+        if len(found) > MOST_BAD:
+            raise CorruptImage(
+                f"the block table of {self.path} is no table: {len(found)} blocks share bytes of the file"
+            )
+        return {
+            block: f"block {block} shares bytes of {self.path} with block {other}: one of the two entries is wrong"
+            for block, other in found.items()
+        }
+
+    def _length(self, block: int) -> int:
+        """Bytes of the media in a block."""
+        return min(self.block_size, self.size - block * self.block_size)
+
+
+def _apart(areas: tuple[Area, ...]) -> list[Area]:
+    """The same areas, cut so that none overlaps the one before it (old writers put locators anywhere)."""
+    apart: list[Area] = []
+    reach = 0
+    for area in sorted(areas):
+        start = max(area.start, reach)
+        if start < area.end:
+            apart.append(Area(start, area.end, area.name))
+            reach = area.end
+    return apart
