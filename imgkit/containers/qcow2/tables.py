@@ -1,0 +1,325 @@
+"""The L1 and L2 tables: which bytes of the file, if any, each range of the media is stored in.
+
+Nothing here reads data. L2 tables are read when they are first needed and few are kept.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+import struct
+import threading
+from bisect import bisect_left
+from collections import Counter, OrderedDict
+from typing import TYPE_CHECKING, NamedTuple
+
+from imgkit.containers.qcow2.header import read_exactly
+from imgkit.errors import MediaReadError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from imgkit.containers.evidence_file import EvidenceFile
+    from imgkit.containers.qcow2.header import Header
+
+_OFFSET = 0x00FF_FFFF_FFFF_FE00  # bits 9-55 of an L1 entry or a standard cluster descriptor
+_L1_RESERVED = 0x7F00_0000_0000_01FF
+_STANDARD_RESERVED = 0x3F00_0000_0000_01FE
+_READS_AS_ZEROS = 1
+_COPIED, _COMPRESSED = 1 << 63, 1 << 62
+_SECTOR = 512
+_SUBCLUSTERS = 32
+_ALL_ALLOCATED = 0xFFFF_FFFF
+_ALL_ZEROS = 0xFFFF_FFFF << 32
+
+_TABLES_KEPT = 16 << 20  # bytes of L2 tables
+_MOST_COMPARED = 1 << 18  # L2 tables that are held against each other and against the data's place
+_NONZERO = re.compile(rb"[^\0]")
+
+
+class Kind(enum.Enum):
+    """Where the bytes of a range of the media come from."""
+
+    UNALLOCATED = enum.auto()  # the backing file, or zeros
+    ZERO = enum.auto()
+    DATA = enum.auto()
+    COMPRESSED = enum.auto()
+    BAD = enum.auto()
+
+
+class Run(NamedTuple):
+    """A range of the media whose bytes come from one place.
+
+    Attributes:
+        kind: Which kind of place.
+        offset: First byte of the media.
+        length: Bytes of the media; of one that is compressed, always a cluster.
+        host: First byte of the file, for DATA and COMPRESSED.
+        stored: Most bytes of the file that a compressed cluster takes.
+        reason: Why a BAD one cannot be read.
+    """
+
+    kind: Kind
+    offset: int
+    length: int
+    host: int = 0
+    stored: int = 0
+    reason: str = ""
+
+
+class ClusterMap:
+    """The tables of one file. Safe from several threads at once."""
+
+    def __init__(self, file: EvidenceFile, header: Header) -> None:
+        self._file = file
+        self._header = header
+        self._bits = header.cluster_bits
+        self._file_size = file.stat.st_size
+        self._l1 = read_exactly(file, header.l1_table_offset, header.l1_needed * 8)
+        self._fixed = _fixed_clusters(header)
+        tables = self._l2_offsets()
+        self._shared = {offset for offset, count in Counter(tables).items() if count > 1}
+        # Ascending: the clusters that hold tables, so that data which is said to lie there can be told.
+        self._tables = sorted(self._fixed | set(tables))
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[int, bytes] = OrderedDict()
+        self._room = max(2, _TABLES_KEPT >> self._bits)
+
+    def runs(self, offset: int, end: int) -> Iterator[Run]:
+        """Yield runs, ascending and without gaps, that cover [offset, end) of the media; the first and last may exceed it."""
+        span = self._header.l2_span
+        while offset < end:
+            index = offset // span
+            entry = int.from_bytes(self._l1[index * 8 : index * 8 + 8], "big")
+            if entry & ~_COPIED == 0:
+                after = self._next_table(index + 1, -(-end // span)) * span
+                yield Run(Kind.UNALLOCATED, offset, min(after, end) - offset)
+                offset = after
+                continue
+            after = min((index + 1) * span, end)
+            yield from self._runs_of_table(index, entry, offset, after)
+            offset = after
+
+    def _next_table(self, index: int, end: int) -> int:
+        """The first entry of the L1 table from `index` that is not zero, at most `end`."""
+        found = _NONZERO.search(self._l1, index * 8, end * 8)
+        return found.start() // 8 if found else max(index, end)
+
+    def _l2_offsets(self) -> list[int]:
+        """Where the L2 tables lie, as far as there are few enough to be compared."""
+        offsets: list[int] = []
+        index = self._next_table(0, self._header.l1_needed)
+        while index < self._header.l1_needed and len(offsets) < _MOST_COMPARED:
+            entry = int.from_bytes(self._l1[index * 8 : index * 8 + 8], "big")
+            if entry & _OFFSET:
+                offsets.append(entry & _OFFSET)
+            index = self._next_table(index + 1, self._header.l1_needed)
+        return offsets
+
+    def _runs_of_table(self, index: int, entry: int, offset: int, end: int) -> Iterator[Run]:
+        """The runs of [offset, end), which one L2 table describes."""
+        base = index * self._header.l2_span
+        reason = self._l1_fault(entry)
+        if not reason:
+            try:
+                table = self._l2_table(entry & _OFFSET)
+            except MediaReadError as error:
+                reason = f"its L2 table cannot be read: {error.message}"
+            else:
+                first, last = (offset - base) >> self._bits, -(-(end - base) >> self._bits)
+                yield from self._entries(table, base, first, last)
+                return
+        yield Run(Kind.BAD, offset, end - offset, reason=f"entry {index} of the L1 table: {reason}")
+
+    def _l1_fault(self, entry: int) -> str:
+        """Why an entry of the L1 table leads to no L2 table; empty where it does."""
+        offset = entry & _OFFSET
+        if entry & _L1_RESERVED:
+            return f"{entry:#018x} has reserved bits set"
+        if offset & (self._header.cluster_size - 1):
+            return f"its L2 table would start at {offset}, inside a cluster"
+        if offset + self._header.cluster_size > self._file_size:
+            return (
+                f"its L2 table would end at {offset + self._header.cluster_size}, after the end of the file"
+            )
+        if offset in self._fixed:
+            return f"its L2 table would lie at {offset}, where the file has its header or another table"
+        if offset in self._shared:
+            return f"its L2 table at {offset} is that of another entry too"
+        return ""
+
+    def _l2_table(self, offset: int) -> bytes:
+        with self._lock:
+            if (table := self._kept.get(offset)) is not None:
+                self._kept.move_to_end(offset)
+                return table
+        table = read_exactly(self._file, offset, self._header.cluster_size)
+        with self._lock:
+            self._kept[offset] = table
+            while len(self._kept) > self._room:
+                self._kept.popitem(last=False)
+        return table
+
+    def _entries(self, table: bytes, base: int, index: int, end: int) -> Iterator[Run]:
+        """The runs of the entries [index, end) of an L2 table whose media starts at `base`."""
+        size = self._header.l2_entry_size
+        while index < end:
+            guest = base + (index << self._bits)
+            found = _NONZERO.search(table, index * size, end * size)
+            used = found.start() // size if found else end
+            if used > index:
+                yield Run(Kind.UNALLOCATED, guest, (used - index) << self._bits)
+                index = used
+                continue
+            (entry,) = struct.unpack_from(">Q", table, index * size)
+            if size == 16:
+                (bitmap,) = struct.unpack_from(">Q", table, index * 16 + 8)
+                yield from self._extended(entry, bitmap, guest)
+                index += 1
+                continue
+            count = _like(table, index, end, entry, self._header.cluster_size)
+            yield from self._standard(entry, guest, count << self._bits)
+            index += count
+
+    def _standard(self, entry: int, guest: int, length: int) -> Iterator[Run]:
+        """An entry of 8 bytes, and those after it that go on where it ends (`length` bytes of media in all)."""
+        if entry & _COMPRESSED:
+            yield self._compressed(entry, guest)
+        elif fault := self._standard_fault(entry):
+            yield Run(Kind.BAD, guest, length, reason=fault)
+        elif entry & _READS_AS_ZEROS:
+            yield Run(Kind.ZERO, guest, length)
+        else:
+            yield from self._data(entry & _OFFSET, guest, length)
+
+    def _standard_fault(self, entry: int) -> str:
+        """Why a standard cluster descriptor cannot be meant; empty where it can."""
+        host = entry & _OFFSET
+        if entry & _STANDARD_RESERVED:
+            return f"its L2 entry {entry:#018x} has reserved bits set"
+        if host & (self._header.cluster_size - 1):
+            return f"its cluster would start at {host}, inside a cluster of the file"
+        if entry & _READS_AS_ZEROS and (self._header.version < 3 or self._header.extended_l2):
+            return f"its L2 entry {entry:#018x} has a zero flag, which this kind of qcow2 does not have"
+        if host == 0 and entry & _COPIED:
+            return f"its L2 entry {entry:#018x} leads to the header"
+        return ""
+
+    def _extended(self, entry: int, bitmap: int, guest: int) -> Iterator[Run]:
+        """An entry of 16 bytes: a descriptor, and two bits for each of 32 subclusters."""
+        if entry & _COMPRESSED:
+            if bitmap:
+                reason = "its L2 entry is of a compressed cluster and has subclusters"
+                yield Run(Kind.BAD, guest, self._header.cluster_size, reason=reason)
+            else:
+                yield self._compressed(entry, guest)
+            return
+        if fault := self._standard_fault(entry):
+            yield Run(Kind.BAD, guest, self._header.cluster_size, reason=fault)
+            return
+        size = self._header.cluster_size // _SUBCLUSTERS
+        at = 0
+        while at < _SUBCLUSTERS:
+            state, count = _subclusters(bitmap, at)
+            yield from self._subcluster_run(state, entry & _OFFSET, guest, (at * size, count * size))
+            at += count
+
+    def _subcluster_run(self, state: int, host: int, guest: int, part: tuple[int, int]) -> Iterator[Run]:
+        inside, length = part
+        if state == 0:
+            yield Run(Kind.UNALLOCATED, guest + inside, length)
+        elif state == 2:
+            yield Run(Kind.ZERO, guest + inside, length)
+        elif state == 3:
+            reason = "its L2 entry says of a subcluster both that it is allocated and that it reads as zeros"
+            yield Run(Kind.BAD, guest + inside, length, reason=reason)
+        elif host == 0:
+            yield Run(
+                Kind.BAD, guest + inside, length, reason="a subcluster is allocated and its cluster is not"
+            )
+        else:
+            yield from self._data(host + inside, guest + inside, length)
+
+    def _compressed(self, entry: int, guest: int) -> Run:
+        """Compressed Clusters Descriptor: offset in the low x bits, then the number of additional sectors."""
+        x = 62 - (self._bits - 8)
+        host = entry & ((1 << x) - 1)
+        additional = entry >> x & ((1 << (62 - x)) - 1)
+        stored = min((additional + 1) * _SECTOR - host % _SECTOR, self._file_size - host)
+        size = self._header.cluster_size
+        if entry & _COPIED:
+            return Run(
+                Kind.BAD, guest, size, reason=f"its L2 entry {entry:#018x} is compressed and exclusive"
+            )
+        if stored <= 0:
+            reason = f"its compressed cluster would start at {host}, after the end of the file"
+            return Run(Kind.BAD, guest, size, reason=reason)
+        if self._table_in(host, stored) is not None:
+            reason = f"its compressed cluster would lie at {host}, where the file has its header or a table"
+            return Run(Kind.BAD, guest, size, reason=reason)
+        return Run(Kind.COMPRESSED, guest, size, host, stored)
+
+    def _data(self, host: int, guest: int, length: int) -> Iterator[Run]:
+        """Bytes stored as they are; what lies beyond the end of the file or in a table is none."""
+        end = host + length
+        while host < end:
+            table = self._table_in(host, end - host)
+            stop = min(end, self._file_size, end if table is None else max(host, table))
+            if stop > host:
+                yield Run(Kind.DATA, guest, stop - host, host)
+                guest, host = guest + stop - host, stop
+            elif host >= self._file_size:
+                reason = f"its cluster would lie at {host}, after the end of the file at {self._file_size}"
+                yield Run(Kind.BAD, guest, end - host, reason=reason)
+                return
+            else:
+                part = min(end, (host | (self._header.cluster_size - 1)) + 1) - host
+                reason = f"its cluster would lie at {host}, where the file has its header or a table"
+                yield Run(Kind.BAD, guest, part, reason=reason)
+                guest, host = guest + part, host + part
+
+    def _table_in(self, host: int, length: int) -> int | None:
+        """The first cluster with a table that shares bytes with [host, host + length), or None."""
+        at = bisect_left(self._tables, host & -self._header.cluster_size)
+        if at < len(self._tables) and self._tables[at] < host + length:
+            return self._tables[at]
+        return None
+
+
+def _fixed_clusters(header: Header) -> set[int]:
+    """The clusters of the header, the L1, refcount and snapshot tables."""
+    size = header.cluster_size
+    parts = [
+        (0, 1),
+        (header.l1_table_offset, header.l1_size * 8),
+        (header.refcount_table_offset, header.refcount_table_clusters * size),
+        (header.snapshots_offset, min(header.nb_snapshots, 1)),
+    ]
+    return {at for start, length in parts for at in range(start, start + length, size)}
+
+
+def _like(table: bytes, index: int, end: int, entry: int, cluster_size: int) -> int:
+    """How many entries from `index` on continue the first: the same flags, the next cluster of the file."""
+    if entry & _COMPRESSED:
+        return 1
+    step = cluster_size if entry & _OFFSET else 0
+    expected, count = entry, 0
+    for (found,) in struct.iter_unpack(">Q", memoryview(table)[index * 8 : end * 8]):
+        if found != expected:
+            break
+        expected += step
+        count += 1
+    return count
+
+
+def _subclusters(bitmap: int, at: int) -> tuple[int, int]:
+    """State of subcluster `at` (1: allocated, 2: reads as zeros, 3: both) and how many from there have the same."""
+    if bitmap in {_ALL_ALLOCATED, _ALL_ZEROS}:
+        return (1 if bitmap == _ALL_ALLOCATED else 2), _SUBCLUSTERS - at
+    state = _state(bitmap, at)
+    stop = next((i for i in range(at + 1, _SUBCLUSTERS) if _state(bitmap, i) != state), _SUBCLUSTERS)
+    return state, stop - at
+
+
+def _state(bitmap: int, at: int) -> int:
+    return (bitmap >> at & 1) | (bitmap >> (at + 32) & 1) << 1
