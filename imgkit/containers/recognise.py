@@ -164,10 +164,11 @@ def _tail(image: Image, length: int) -> bytes:
 
 
 _EWF_HINT = "make a raw copy with ewfexport, or a raw view with ewfmount, and open that"
+_EWF2_HINT = "make a raw or E01 copy with FTK Imager, EnCase or a recent ewfexport (that of 2014 does not read it), and open that"
 _QEMU_HINT = "make a raw copy with qemu-img convert -O raw, and open that"
 _AFF_HINT = "make a raw copy with affconvert -r (afflib-tools), and open that"
 _FTK_HINT = "export it as raw or E01 with FTK Imager"
-_DMG_HINT = "make a raw copy with dmg2img, and open that"
+_DMG_HINT = "make a raw copy with dmg2img or qemu-img convert -f dmg -O raw, and open that"
 _RESTORE = "restore it to a raw file with the program that made it, and open that"
 
 
@@ -179,7 +180,7 @@ def _unpack(command: str) -> str:
 FORMATS: tuple[Format, ...] = (
     Format("E01 (EWF)", _EWF_HINT, _magic(b"EVF\x09\x0d\x0a\xff\x00"), "ewf"),
     Format("EWF delta", _EWF_HINT, _magic(b"DVF\x09\x0d\x0a\xff\x00")),
-    Format("Ex01 (EWF 2)", _EWF_HINT, _magic(b"EVF2\x0d\x0a\x81\x00")),
+    Format("Ex01 (EWF 2)", _EWF2_HINT, _magic(b"EVF2\x0d\x0a\x81\x00")),
     Format(
         "L01 (EWF logical evidence)",
         "it holds files, not a disk: open it with EnCase or FTK Imager",

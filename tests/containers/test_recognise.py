@@ -1,4 +1,4 @@
-"""What is stored in another format is refused by name with a next step, and a disk that looks a little like it is not."""
+"""What is stored in another format is opened or refused by name with a next step; what looks a little like one is media."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ import pytest
 
 from imgkit.containers import open_image
 from imgkit.containers.recognise import FORMATS
-from imgkit.errors import UnknownFormat
+from imgkit.errors import CorruptImage, ImageError, UnknownFormat
+from tests.conftest import ROOT
 from tests.containers.sets import media, write_set
 
 if TYPE_CHECKING:
@@ -30,6 +31,12 @@ def is_refused_as(path: Path, name: str) -> None:
         open_image(path)
     assert caught.value.hint
     assert str(path) in caught.value.message
+
+
+def is_opened_as(path: Path, container: str, content: bytes) -> None:
+    with open_image(path) as image:
+        assert (image.format, image.size) == (container, len(content))
+        assert image.read_at(0, image.size) == content
 
 
 def zipped(names: dict[str, bytes], comment: bytes = b"") -> bytes:
@@ -51,7 +58,6 @@ def tarred() -> bytes:
 
 
 CONTENT: dict[str, tuple[str, bytes]] = {
-    "e01": (r"E01 \(EWF\)", b"EVF\x09\x0d\x0a\xff\x00\x01\x01\x00"),
     "ex01": (r"Ex01 \(EWF 2\)", b"EVF2\x0d\x0a\x81\x00"),
     "l01": (r"L01 \(EWF logical evidence\)", b"LVF\x09\x0d\x0a\xff\x00"),
     "lx01": (r"Lx01 \(EWF 2 logical evidence\)", b"LEF2\x0d\x0a\x81\x00"),
@@ -61,9 +67,6 @@ CONTENT: dict[str, tuple[str, bytes]] = {
     "ad1": (r"AD1 \(AccessData logical image\)", b"ADSEGMENTEDFILE\x00"),
     "ad-encrypted": (r"AD-encrypted image \(FTK Imager\)", b"ADCRYPT\x00"),
     "qcow": ("qcow", b"QFI\xfb\x00\x00\x00\x01"),
-    "vmdk-cowd": ("VMDK", b"COWD\x01\x00\x00\x00"),
-    "vmdk-sesparse": ("VMDK", struct.pack("<QQ", 0xCAFEBABE, 0x200000001)),
-    "vmdk-descriptor": ("VMDK descriptor", b"\xef\xbb\xbf# Disk DescriptorFile\r\nversion=1\r\n"),
     "dmg": (r"DMG \(UDIF\)", media(4096) + struct.pack(">4sII", b"koly", 4, 512) + bytes(500)),
     "dmg-encrypted": ("encrypted DMG", b"encrcdsa\x00\x00\x00\x02"),
     "dmg-encrypted-v1": ("encrypted DMG", media(4096) + b"cdsaencr"),
@@ -94,53 +97,98 @@ def test_formats(tmp_path: Path, name: str, content: bytes) -> None:
     is_refused_as(path, name)
 
 
-QEMU = {
-    "qcow2": ("qcow2", "qcow2", ""),
-    "qcow2-v2": ("qcow2", "qcow2", "compat=0.10"),
-    "qed": ("QED", "qed", ""),
-    "vdi": ("VDI", "vdi", ""),
-    "vhdx": ("VHDX", "vhdx", ""),
-    "vhd-dynamic": ("VHD", "vpc", "subformat=dynamic"),
-    "vhd-fixed": ("VHD", "vpc", "subformat=fixed"),
-    "vhd-fixed-forced": ("VHD", "vpc", "subformat=fixed,force_size=on"),
-    "vmdk-sparse": ("VMDK", "vmdk", "subformat=monolithicSparse"),
-    "vmdk-stream": ("VMDK", "vmdk", "subformat=streamOptimized"),
-    "vmdk-flat": ("VMDK descriptor", "vmdk", "subformat=monolithicFlat"),
-    "parallels": ("Parallels HDD", "parallels", ""),
+# What begins like a format that is read, and is none: an error, never raw.
+STUBS = {
+    "e01": b"EVF\x09\x0d\x0a\xff\x00\x01\x01\x00",
+    "qcow2": b"QFI\xfb\x00\x00\x00\x03",
+    "vmdk-cowd": b"COWD\x01\x00\x00\x00",
+    "vmdk-sesparse": struct.pack("<QQ", 0xCAFEBABE, 0x200000001),
+    "vmdk-descriptor": b"\xef\xbb\xbf# Disk DescriptorFile\r\nversion=1\r\n",
+    "vmdk-sparse": b"KDMV\x01\x00\x00\x00",
+    "vhdx": b"vhdxfile",
+    "vhd": b"conectix",
 }
 
 
-@pytest.mark.parametrize(("name", "kind", "options"), QEMU.values(), ids=QEMU)
-def test_what_qemu_img_writes(
-    tmp_path: Path, name: str, kind: str, options: str, untouched: Callable[[], None]
-) -> None:
+@pytest.mark.parametrize("size", [0, 600, 70_000])
+@pytest.mark.parametrize("content", STUBS.values(), ids=STUBS)
+def test_what_only_begins_like_a_format_that_is_read(tmp_path: Path, content: bytes, size: int) -> None:
+    path = tmp_path / "disk.dd"
+    path.write_bytes(content + media(size))
+    with pytest.raises(ImageError) as caught:
+        open_image(path)
+    assert str(path) in caught.value.message
+
+
+def converted(tmp_path: Path, kind: str, options: str, content: bytes) -> Path:
     source, path = tmp_path / "source", tmp_path / "disk.dd"
-    source.write_bytes(media(1 << 20))
+    source.write_bytes(content)
     command = ["qemu-img", "convert", "-f", "raw", "-O", kind, *(["-o", options] if options else [])]
     subprocess.run([*command, source, path], check=True)
+    return path
+
+
+QEMU_UNREAD = {"qed": ("QED", "qed"), "vdi": ("VDI", "vdi"), "parallels": ("Parallels HDD", "parallels")}
+
+
+@pytest.mark.parametrize(("name", "kind"), QEMU_UNREAD.values(), ids=QEMU_UNREAD)
+def test_what_qemu_img_writes_and_nobody_reads(
+    tmp_path: Path, name: str, kind: str, untouched: Callable[[], None]
+) -> None:
+    path = converted(tmp_path, kind, "", media(1 << 20))
     untouched()
     is_refused_as(path, name)
 
 
-def test_what_ewfacquire_writes_in_every_segment(tmp_path: Path) -> None:
+QEMU_READ = {
+    "qcow2": ("qcow2", "qcow2", ""),
+    "qcow2-v2": ("qcow2", "qcow2", "compat=0.10"),
+    "vhdx": ("vhdx", "vhdx", ""),
+    "vhd-dynamic": ("vhd", "vpc", "subformat=dynamic,force_size=on"),
+    "vhd-fixed": ("vhd", "vpc", "subformat=fixed,force_size=on"),
+    "vmdk-sparse": ("vmdk", "vmdk", "subformat=monolithicSparse"),
+    "vmdk-stream": ("vmdk", "vmdk", "subformat=streamOptimized"),
+    "vmdk-flat": ("vmdk", "vmdk", "subformat=monolithicFlat"),
+}
+
+
+@pytest.mark.parametrize(("container", "kind", "options"), QEMU_READ.values(), ids=QEMU_READ)
+def test_what_qemu_img_writes(
+    tmp_path: Path, container: str, kind: str, options: str, untouched: Callable[[], None]
+) -> None:
+    """Whatever the file is called: content decides."""
+    content = media(1 << 20)
+    path = converted(tmp_path, kind, options, content)
+    untouched()
+    is_opened_as(path, container, content)
+
+
+def test_what_ewfacquire_writes_through_every_segment(tmp_path: Path, untouched: Callable[[], None]) -> None:
     source = tmp_path / "source"
     source.write_bytes(media(3 << 20))
     command = ["ewfacquire", "-u", "-q", "-c", "none", "-S", "1MiB", "-t", f"{tmp_path}/disk", str(source)]
     subprocess.run(command, check=True, capture_output=True)
     segments = sorted(tmp_path.glob("disk.E*"))
     assert len(segments) > 2
+    untouched()
     for path in segments:
-        is_refused_as(path, r"E01 \(EWF\)")
+        is_opened_as(path, "ewf", media(3 << 20))
 
 
 def test_a_vhd_footer_of_511_bytes(tmp_path: Path) -> None:
-    source, path = tmp_path / "source", tmp_path / "disk"
-    source.write_bytes(media(1 << 20))
-    subprocess.run(
-        ["qemu-img", "convert", "-f", "raw", "-O", "vpc", "-o", "subformat=fixed", source, path], check=True
-    )
+    content = media(1 << 20)
+    path = converted(tmp_path, "vpc", "subformat=fixed,force_size=on", content)
     os.truncate(path, path.stat().st_size - 1)
-    is_refused_as(path, "VHD")
+    is_opened_as(path, "vhd", content)
+
+
+def test_a_container_that_was_cut_up_is_joined_by_nobody(tmp_path: Path) -> None:
+    content = converted(tmp_path, "qcow2", "", media(1 << 20)).read_bytes()
+    paths = write_set(tmp_path, "disk.qcow2", ["001", "002", "003"], content, len(content) // 3 + 1)
+    for path in paths:
+        with pytest.raises(UnknownFormat, match="qcow2") as caught:
+            open_image(path)
+        assert caught.value.hint
 
 
 def test_a_split_archive_is_recognised_as_a_whole(tmp_path: Path) -> None:
@@ -192,9 +240,19 @@ def test_a_damaged_vhd_footer_that_still_states_the_size(tmp_path: Path) -> None
     footer[:8] = b"conectix"
     struct.pack_into(">Q", footer, 48, 4096)
     path.write_bytes(media(4096) + footer)
-    is_refused_as(path, "VHD")
+    with pytest.raises(CorruptImage, match=str(path)):
+        open_image(path)
 
 
 def test_every_row_has_a_name_of_its_own_and_a_hint() -> None:
     assert len({row.name for row in FORMATS}) == len(FORMATS)
     assert all(row.hint for row in FORMATS)
+
+
+def test_every_format_that_is_read_has_a_page_and_the_others_a_line() -> None:
+    index = (ROOT / "docs/containers/index.md").read_text()
+    for row in FORMATS:
+        assert f"| {row.name} |" in index, row.name
+        assert row.hint in index or row.reader, row.name
+    for reader in {row.reader for row in FORMATS} - {""}:
+        assert f"`containers/{reader}/`" in index
