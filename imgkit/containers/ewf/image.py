@@ -1,0 +1,200 @@
+"""EwfImage: the media of an E01 set. https://github.com/libyal/libewf/blob/main/documentation/ ("EWF specification")."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import TYPE_CHECKING
+
+from imgkit.containers.ewf.cache import ChunkCache
+from imgkit.containers.ewf.chunks import Chunks, Failure
+from imgkit.containers.ewf.header_values import acquisition_facts
+from imgkit.containers.ewf.layout import read_layout
+from imgkit.containers.ewf.tables import TableError, Tables
+from imgkit.containers.ewf.workers import Workers
+from imgkit.containers.segment_files import SegmentFiles
+from imgkit.errors import CorruptMedia, MediaReadError
+from imgkit.hashing import Digest
+from imgkit.image import Extent, Image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from imgkit.containers.ewf.layout import Layout
+
+_LARGE = 512 << 10  # bytes of whole chunks from which on a read goes past the cache
+_AHEAD = 2 << 20  # bytes of the media that are inflated ahead of a reader of small pieces
+_SMALLEST_SECTOR = 256
+
+
+class EwfImage(Image):
+    """An E01 or SMART set of any number of segments; every chunk is checked on every read from the file."""
+
+    format = "ewf"
+
+    def __init__(
+        self,
+        path: str,
+        paths: tuple[str, ...],
+        *,
+        notices: tuple[str, ...] = (),
+        sector_size: int | None = None,
+    ) -> None:
+        self.path = path
+        self._files = SegmentFiles(paths)
+        try:
+            layout = read_layout(self._files)
+        except BaseException:
+            self._files.close()
+            raise
+        volume = layout.geometry
+        self.segments = self._files.segments
+        self.size = volume.media_size
+        self._chunk = volume.chunk_size
+        self._state_sector_size(volume.bytes_per_sector, sector_size)
+        stated = [*layout.digests.items(), *layout.disputed.items()]
+        self.stored_digests = tuple(Digest(name, value) for name, value in stated)
+        self.metadata = self._describe(layout, notices)
+        self._workers = Workers()
+        self._tables = Tables(self._files, layout.tables, self._chunk)
+        self._chunks = Chunks(self._files, self._tables, volume, self._workers)
+        self._cache = ChunkCache(self._chunk)
+        self._ahead = min(_AHEAD // self._chunk, self._cache.most // 2)
+
+    def _state_sector_size(self, found: int, stated: int | None) -> None:
+        usable = found >= _SMALLEST_SECTOR and not found & (found - 1)
+        self.sector_size = stated or (found if usable else None)
+        if stated:
+            self.sector_size_source = "stated by the user"
+        elif usable:
+            self.sector_size_source = "the volume section"
+
+    def _describe(self, layout: Layout, notices: tuple[str, ...]) -> dict[str, object]:
+        volume = layout.geometry
+        acquisition = acquisition_facts(layout.headers)
+        problems = acquisition.pop("problems", [])
+        told = [*notices, *layout.notices, *(problems if isinstance(problems, list) else [])]
+        facts: dict[str, object] = {
+            "atime_may_change": self._files.atime_may_change,
+            "container": {**volume.facts(), "segment_count": len(self.segments)},
+        }
+        if acquisition:
+            facts["acquisition"] = acquisition
+        if layout.errors:
+            sector = volume.bytes_per_sector
+            facts["acquisition_errors"] = tuple(
+                {"offset": start * sector, "length": count * sector} for start, count in layout.errors
+            )
+        if layout.sessions:
+            facts["sessions"] = tuple(layout.sessions)
+            facts["tracks"] = tuple(item for item in layout.sessions if item["kind"] == "audio")
+        if told:
+            facts["notices"] = tuple(told)
+        return facts
+
+    @property
+    def anomalies(self) -> tuple[str, ...]:
+        """See Image.anomalies: tables that were read from their copy, a last chunk that is too long."""
+        return (*self._tables.anomalies, *self._chunks.anomalies)
+
+    def read_into(self, offset: int, buffer: memoryview) -> int:
+        """See Image.read_into."""
+        wanted = buffer[: max(0, self.size - offset)]
+        if not wanted:
+            return 0
+        end = offset + len(wanted)
+        first, last = offset // self._chunk, -(-end // self._chunk)
+        whole = -(-offset // self._chunk), (last if end == self.size else end // self._chunk)
+        if (whole[1] - whole[0]) * self._chunk >= _LARGE:
+            failures = [
+                *self._read_cached(first, whole[0], offset, wanted),
+                *self._chunks.read(*whole, partial(self._place, offset, wanted)),
+                *self._read_cached(whole[1], last, offset, wanted),
+            ]
+        else:
+            sequential = first == 0 or self._cache.knows(first - 1) or self._cache.knows(first)
+            failures = self._read_cached(first, last, offset, wanted)
+            if sequential:
+                self._read_ahead(last)
+        if failures:
+            raise _error(failures, offset, end)
+        return len(wanted)
+
+    def _place(self, offset: int, wanted: memoryview, number: int, data: bytes | memoryview) -> None:
+        """Copy what was asked for of a chunk into the buffer, which begins at `offset` of the media."""
+        at = number * self._chunk - offset
+        if at >= 0:
+            room = min(len(data), len(wanted) - at)
+            wanted[at : at + room] = data[:room]
+        else:
+            room = min(len(data) + at, len(wanted))
+            wanted[:room] = data[-at : room - at]
+
+    def _read_cached(self, first: int, last: int, offset: int, wanted: memoryview) -> list[Failure]:
+        if first >= last:
+            return []
+        have, failures = self._cache.take(first, last, self._chunks.read)
+        for number, data in have.items():
+            self._place(offset, wanted, number, data)
+        return failures
+
+    def _read_ahead(self, following: int) -> None:
+        """Inflate what a sequential reader will ask for next, once half of it is not there yet."""
+        end = min(following + self._ahead, -(-self.size // self._chunk))
+        middle = following + self._ahead // 2
+        if self._ahead and middle < end and not self._cache.knows(middle):
+            self._workers.later(partial(self._load_ahead, following, end))
+
+    def _load_ahead(self, first: int, last: int) -> None:
+        try:
+            self._cache.take(
+                first, last, self._chunks.read
+            )  # a failure is told to whoever asks for the chunk
+        except ValueError:
+            return  # the image was closed meanwhile
+
+    def data_extents(self) -> Iterator[Extent]:
+        """See Image.data_extents; an E01 stores every chunk of the media."""
+        yield Extent(0, self.size)
+
+    def forget(self, offset: int, length: int) -> None:
+        """See Image.forget."""
+        first, last = offset // self._chunk, -(-min(offset + length, self.size) // self._chunk)
+        while first < last:
+            index, stop = self._tables.stretch(first, last)
+            try:
+                entries = self._tables.entries(index, first, stop)
+                with self._files.opened(self._tables.segment(index), offset, length) as file:
+                    start, end = entries[0].offset, entries[-1].end
+                    os.posix_fadvise(file.fd, start, end - start, os.POSIX_FADV_DONTNEED)
+            except (TableError, MediaReadError):
+                pass  # what cannot be read needs no forgetting; the reader has been told
+            first = stop
+
+    def close(self) -> None:
+        """End the threads and close every file. Closing twice is allowed."""
+        self._workers.close()
+        self._files.close()
+        self._cache.clear()
+
+
+def _error(failures: list[Failure], offset: int, end: int) -> MediaReadError:
+    """One error for all that failed of [offset, end)."""
+    ranges = []
+    for failure in failures:
+        start, stop = max(offset, failure.offset), min(end, failure.offset + failure.length)
+        ranges.append((start, stop - start, failure.reason))
+    message = (
+        ranges[0][2] if len(ranges) == 1 else f"{ranges[0][2]}; {len(ranges) - 1} more ranges cannot be read"
+    )
+    kind = CorruptMedia if any(failure.corrupt for failure in failures) else MediaReadError
+    return kind(
+        message,
+        offset=ranges[0][0],
+        length=ranges[0][1],
+        errno=next((failure.errno for failure in failures if failure.errno), None)
+        if kind is MediaReadError
+        else None,
+        hint="copy the segment again from the source; what can be read of the media is served",
+        ranges=tuple(ranges),
+    )

@@ -1,0 +1,345 @@
+"""What a set of segments states of itself, before a byte of media is read.
+
+https://github.com/libyal/libewf/blob/main/documentation/ ("EWF specification"). Descriptors, table headers and small
+sections are read, no table: a set of 20 TB has gigabytes of those (tables.py checks each at its first use).
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+from zlib import adler32
+
+from imgkit.containers.ewf.facts import (
+    Damaged,
+    parse_digest,
+    parse_errors,
+    parse_hash,
+    parse_sessions,
+)
+from imgkit.containers.ewf.sections import DESCRIPTOR, SegmentReader, sections, segment_number
+from imgkit.containers.ewf.volume import Volume, check_volume, parse_volume
+from imgkit.errors import CorruptImage, MissingSegment
+
+if TYPE_CHECKING:
+    from imgkit.containers.ewf.sections import Section
+    from imgkit.containers.segment_files import SegmentFiles
+
+_TABLE_HEADER = struct.Struct("<I4xQ4xI")  # number of entries, base offset, checksum
+ENTRY_SIZE = 4
+_SMALL = 1 << 20  # bytes; a section that states facts is never larger
+_OTHER_SET = "take the file away that is not of this set, or copy the right one from the source"
+_KNOWN = frozenset({"sectors", "next", "done", "incomplete"})
+
+
+class TableCopy(NamedTuple):
+    """A table or table2 section: its entries lie at `entries`, the section ends at `end`.
+
+    Attributes:
+        kind: `table` or `table2`.
+        offset: Of the section, in the segment file.
+        end: The first byte after the section.
+        entry_count: Entries, or -1 where the header is damaged.
+        base: Added to every entry (EnCase 6.7 and later, for segments over 2 GiB).
+    """
+
+    kind: str
+    offset: int
+    end: int
+    entry_count: int
+    base: int
+
+    @property
+    def entries(self) -> int:
+        """Offset of the first entry, in the segment file."""
+        return self.offset + DESCRIPTOR.size + _TABLE_HEADER.size
+
+
+class Table(NamedTuple):
+    """Where the chunks [first_chunk, first_chunk + chunks) are: what one or two copies of a table say.
+
+    Attributes:
+        segment: Index of the segment.
+        first_chunk: Of the set.
+        chunks: How many.
+        copies: `table` and, where there is one, `table2`.
+        data_start: First byte that a chunk can have, in the segment file.
+        data_end: The first byte after the chunks.
+        inline: The chunks lie in the table section itself (SMART, EnCase 1).
+    """
+
+    segment: int
+    first_chunk: int
+    chunks: int
+    copies: tuple[TableCopy, ...]
+    data_start: int
+    data_end: int
+    inline: bool
+
+
+@dataclass(slots=True)
+class Layout:
+    """All that a set states; filled segment by segment."""
+
+    volume: Volume | None = None
+    tables: list[Table] = field(default_factory=list)
+    headers: list[tuple[str, bytes]] = field(default_factory=list)
+    digests: dict[str, str] = field(default_factory=dict)
+    disputed: dict[str, str] = field(default_factory=dict)
+    errors: list[tuple[int, int]] = field(default_factory=list)
+    sessions: list[dict[str, object]] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+
+    @property
+    def geometry(self) -> Volume:
+        """The volume, which read_layout made sure of."""
+        if self.volume is None:
+            msg = "no volume"
+            raise AssertionError(msg)
+        return self.volume
+
+
+def read_layout(files: SegmentFiles) -> Layout:
+    """Walk every segment.
+
+    Raises:
+        MissingSegment: A segment is short, out of order, of another set, or one that should follow is not there.
+        CorruptImage: The set contradicts itself.
+    """
+    scan = _Scan(len(files.segments))
+    for index in range(len(files.segments)):
+        with files.opened(index, 0, 0) as file:
+            scan.segment(index, SegmentReader(file))
+    return scan.finish(files.segments[0].path)
+
+
+class _Scan:
+    def __init__(self, segments: int) -> None:
+        self.layout = Layout()
+        self._last = segments - 1
+        self._stated: list[tuple[str, Volume, int]] = []  # path, what it states, segment index
+        self._sectors: Section | None = None
+        self._sessions: list[tuple[bytes, str, Section]] = []
+
+    def segment(self, index: int, reader: SegmentReader) -> None:
+        """Take in one segment."""
+        number = segment_number(reader)
+        if number != index + 1:
+            raise MissingSegment(
+                f"{reader.path} stands where segment {index + 1} should be and says that it is segment {number}",
+                hint=_OTHER_SET,
+            )
+        self._sectors = None
+        for section in sections(reader):
+            self._section(index, reader, section)
+            if section.kind in {"next", "done"}:
+                self._ending(index, reader, section)
+
+    def _section(self, index: int, reader: SegmentReader, section: Section) -> None:
+        kind = section.kind
+        if section.problem:
+            self._notice(reader, section, section.problem)
+        if kind in {"table", "table2"}:
+            self._table(index, reader, section)
+        elif kind == "sectors":
+            self._sectors = section
+        elif kind in {"volume", "disk", "data"}:
+            self._volume(index, reader, section)
+        elif kind in _FACTS:
+            try:
+                _FACTS[kind](self, reader, section)
+            except Damaged as damage:
+                self._notice(reader, section, str(damage))
+        elif kind == "incomplete":
+            self._notice(reader, section, "the program that acquired it calls the image incomplete")
+        elif kind not in _KNOWN:
+            self._notice(reader, section, "imgkit does not know what it holds and leaves it aside")
+
+    def _notice(self, reader: SegmentReader, section: Section, text: str) -> None:
+        kind = section.kind if section.kind.isalnum() and section.kind.isascii() else ascii(section.kind)
+        self.layout.notices.append(f"{kind} section at {section.offset} of {reader.path}: {text}")
+
+    def _ending(self, index: int, reader: SegmentReader, section: Section) -> None:
+        if section.kind == "next" and index == self._last:
+            raise MissingSegment(
+                f"{reader.path} says that segment {index + 2} follows, and that is not there",
+                hint="put all segments of the set into one folder",
+            )
+        if section.kind == "done" and index != self._last:
+            raise MissingSegment(
+                f"{reader.path} says that it is the last segment of its set, and segment {index + 2} is there too",
+                hint=_OTHER_SET,
+            )
+        if section.end < reader.size:
+            extra = reader.size - section.end
+            self.layout.notices.append(
+                f"{reader.path} goes on for {extra} bytes after its last section, at {section.end}: no part of the media"
+            )
+
+    def _volume(self, index: int, reader: SegmentReader, section: Section) -> None:
+        found = parse_volume(_body(reader, section))
+        if isinstance(found, str):
+            self._notice(reader, section, found)
+        elif section.kind == "data" or not any(at == index for _, _, at in self._stated):
+            self._stated.append((reader.path, found, index))
+
+    def _table(self, index: int, reader: SegmentReader, section: Section) -> None:
+        copy = _table_copy(reader, section)
+        tables = self.layout.tables
+        if section.kind == "table2":
+            if not tables or tables[-1].segment != index or tables[-1].copies[-1].kind == "table2":
+                raise CorruptImage(
+                    f"{reader.path} has a table2 section at {section.offset} without its table"
+                )
+            tables[-1] = tables[-1]._replace(copies=(*tables[-1].copies, copy))
+            return
+        inline = self._sectors is None
+        start, end = (
+            (copy.entries, copy.end) if self._sectors is None else (self._sectors.body, self._sectors.end)
+        )
+        tables.append(Table(index, 0, 0, (copy,), start, end, inline))
+
+    def _header(self, reader: SegmentReader, section: Section) -> None:
+        item = (section.kind, _body(reader, section))
+        if item not in self.layout.headers:
+            self.layout.headers.append(item)
+
+    def _hash(self, reader: SegmentReader, section: Section) -> None:
+        body = _body(reader, section)
+        found = parse_digest(body) if section.kind == "digest" else parse_hash(body)
+        for name, value in found.items():
+            stated = self.layout.digests.setdefault(name, value)
+            if stated != value:
+                self.layout.disputed[name] = value
+                self._notice(reader, section, f"it states {name} {value}, another section states {stated}")
+
+    def _errors(self, reader: SegmentReader, section: Section) -> None:
+        self.layout.errors += parse_errors(_body(reader, section))
+
+    def _session(self, reader: SegmentReader, section: Section) -> None:
+        self._sessions.append((_body(reader, section), reader.path, section))
+
+    def finish(self, path: str) -> Layout:
+        """Hold everything against the volume."""
+        self.layout.volume = volume = self._choose_volume(path)
+        check_volume(volume, path)
+        self._compare_volumes(volume)
+        self._count_chunks(volume, path)
+        for body, where, section in self._sessions:
+            try:
+                self.layout.sessions += parse_sessions(body, volume.sector_count, volume.bytes_per_sector)
+            except Damaged as damage:
+                self.layout.notices.append(f"session section at {section.offset} of {where}: {damage}")
+        return self.layout
+
+    def _choose_volume(self, path: str) -> Volume:
+        if not self._stated:
+            raise CorruptImage(
+                f"{path}: no segment has a sound volume or data section, so nothing says how the media is cut",
+                hint="copy the set again from the source",
+            )
+        where, volume, index = self._stated[0]
+        if index or not self._is_volume_first():
+            self.layout.notices.append(
+                f"the volume section is damaged: what the data section of {where} repeats is used"
+            )
+        return volume
+
+    def _is_volume_first(self) -> bool:
+        return not any(text.startswith(("volume section", "disk section")) for text in self.layout.notices)
+
+    def _compare_volumes(self, volume: Volume) -> None:
+        """Every data section must be of the same set and cut the media in the same way."""
+        for path, other, _ in self._stated[1:]:
+            named = any(other.set_identifier) and any(volume.set_identifier)
+            if named and other.set_identifier != volume.set_identifier:
+                raise MissingSegment(
+                    f"{path} is of another set: its set identifier is {other.set_identifier.hex()}, "
+                    f"the first segment's {volume.set_identifier.hex()}",
+                    hint=_OTHER_SET,
+                )
+            differing = [
+                name
+                for name in ("chunk_count", "sectors_per_chunk", "bytes_per_sector", "sector_count")
+                if getattr(other, name) and getattr(other, name) != getattr(volume, name)
+            ]
+            if differing:
+                name = differing[0]
+                raise MissingSegment(
+                    f"{path} is of another set: its {name.replace('_', ' ')} is {getattr(other, name)}, "
+                    f"the first segment's {getattr(volume, name)}",
+                    hint=_OTHER_SET,
+                )
+
+    def _count_chunks(self, volume: Volume, path: str) -> None:
+        """Number the chunks of all tables; they must be exactly those that the sectors fill."""
+        counts = [_chunks_of(table) for table in self.layout.tables]
+        if counts.count(-1) == 1:  # all but one are known, and so is the sum
+            counts[counts.index(-1)] = max(0, volume.chunks_needed - sum(counts) - 1)
+        first = 0
+        numbered = []
+        for table, count in zip(self.layout.tables, counts, strict=True):
+            if count < 0:
+                raise CorruptImage(
+                    f"{path}: several tables are damaged so that nothing says which chunks are theirs",
+                    hint="copy the set again from the source",
+                )
+            if count:
+                numbered.append(table._replace(first_chunk=first, chunks=count))
+            first += count
+        self.layout.tables = numbered
+        if first != volume.chunks_needed:
+            raise CorruptImage(
+                f"{path}: the tables of the set have {first} chunks, its media of {volume.sector_count} sectors "
+                f"needs {volume.chunks_needed}",
+                hint="the image is incomplete or was not finished: copy the set again from the source",
+            )
+        if volume.chunk_count != first:
+            self.layout.notices.append(
+                f"{path} states {volume.chunk_count} chunks; its tables and its sectors agree on {first}"
+            )
+
+
+_FACTS = {
+    "header": _Scan._header,
+    "header2": _Scan._header,
+    "xheader": _Scan._header,
+    "hash": _Scan._hash,
+    "digest": _Scan._hash,
+    "xhash": lambda _scan, _reader, _section: None,
+    "error2": _Scan._errors,
+    "session": _Scan._session,
+}
+
+
+def _body(reader: SegmentReader, section: Section) -> bytes:
+    length = section.end - section.body
+    if length > _SMALL:
+        raise Damaged(f"it has {length} bytes, more than any such section")
+    return reader.read(section.body, length)
+
+
+def _table_copy(reader: SegmentReader, section: Section) -> TableCopy:
+    """A table's header; the count is -1 where it cannot be trusted."""
+    room = section.end - section.body - _TABLE_HEADER.size
+    if room < 0:
+        raise CorruptImage(
+            f"the {section.kind} section at {section.offset} of {reader.path} has no room for a table"
+        )
+    raw = reader.read(section.body, _TABLE_HEADER.size)
+    count, base, checksum = _TABLE_HEADER.unpack(raw)
+    if adler32(raw[:-4]) != checksum or count * ENTRY_SIZE > room:
+        count = -1
+    return TableCopy(section.kind, section.offset, section.end, count, base)
+
+
+def _chunks_of(table: Table) -> int:
+    """Chunks of a table by its headers; where none is sound by its size; -1 where nothing says it."""
+    stated = {copy.entry_count for copy in table.copies if copy.entry_count >= 0}
+    if len(stated) == 1:
+        return stated.pop()
+    if len(stated) > 1 or table.inline:
+        return -1
+    first = table.copies[0]
+    return (first.end - first.entries) // ENTRY_SIZE - 1  # the last word is the checksum of the entries
