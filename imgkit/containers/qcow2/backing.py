@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from imgkit.errors import IncompleteChain, MediaReadError, UnknownFormat
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from imgkit.containers.evidence_file import EvidenceFile
     from imgkit.containers.qcow2.clusters import Bad
     from imgkit.containers.qcow2.header import Header
@@ -30,6 +32,7 @@ _FORMATS = {
     b"vhdx": "vhdx",
 }
 _PROTOCOL = re.compile(rb"[^/:]+:")  # QEMU's rule: a colon before the first slash
+_SECTOR = 512
 _ZEROS = memoryview(bytes(1 << 20))
 _STATE_IT = "state it in a copy of the image: qemu-img rebase -u -F raw (or qcow2) -b BACKING COPY"
 
@@ -87,7 +90,7 @@ def _plain_name(path: str, name: bytes) -> bytes:
     if (plain == name and _PROTOCOL.match(name)) or not plain:
         shown = name.decode("utf-8", "backslashreplace")
         raise IncompleteChain(
-            f"{path} builds upon {shown}, which is not the name of a file",
+            f"{path} builds upon {shown}, which names no file that can be opened here",
             hint="get what it names as a file, and name that in a copy of the image: qemu-img rebase -u",
         )
     return plain
@@ -95,7 +98,10 @@ def _plain_name(path: str, name: bytes) -> bytes:
 
 def _refuse_doubtful(path: str, header: Header, parent: Image) -> None:
     """A file as large as our media is a raw disk by its size, whatever a guest may have written to its start."""
-    if parent.format in {"raw", "block-device", "split-raw"} or parent.segments[0].size != header.size:
+    as_raw = (
+        -(-parent.segments[0].size // _SECTOR) * _SECTOR
+    )  # what QEMU makes an overlay of a raw file as large as
+    if parent.format in {"raw", "block-device", "split-raw"} or as_raw != header.size:
         return
     raise IncompleteChain(
         f"{path} does not state the format of its backing file {parent.path}, which looks like {parent.format} "
@@ -119,7 +125,7 @@ def read_parent(parent: Image, offset: int, buffer: memoryview) -> list[Bad]:
             got = parent.read_into(offset + done, buffer[done:there])
         except MediaReadError as error:
             if error.ranges:
-                return bad + list(error.ranges)
+                return bad + _clipped(error.ranges, offset, offset + there)
             if error.errno is not None:
                 raise
             start, stop = _named(error, offset + done, offset + there)
@@ -134,6 +140,12 @@ def read_parent(parent: Image, offset: int, buffer: memoryview) -> list[Bad]:
             )
         return bad
     return bad
+
+
+def _clipped(ranges: Sequence[Bad], offset: int, end: int) -> list[Bad]:
+    """A parent may name all of a chunk; what lies beside the range may be ours, and good."""
+    parts = ((max(start, offset), min(start + length, end), reason) for start, length, reason in ranges)
+    return [(start, stop - start, reason) for start, stop, reason in parts if start < stop]
 
 
 def _named(error: MediaReadError, offset: int, end: int) -> tuple[int, int]:

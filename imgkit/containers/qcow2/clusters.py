@@ -46,6 +46,7 @@ class CompressedClusters:
         self._kept: OrderedDict[int, bytes] = OrderedDict()
         self._room = max(2, _CACHE >> header.cluster_bits)
         self._pool: ThreadPoolExecutor | None = None
+        self._closed = False
 
     def read(self, wanted: Sequence[Wanted]) -> list[Bad]:
         """Fill every target; return the ranges that could not be."""
@@ -60,8 +61,9 @@ class CompressedClusters:
         return found
 
     def close(self) -> None:
-        """End the threads."""
+        """End the threads; a read that has begun is finished."""
         with self._lock:
+            self._closed = True
             pool, self._pool = self._pool, None
             self._kept.clear()
         if pool is not None:
@@ -70,6 +72,9 @@ class CompressedClusters:
     def _threads(self) -> ThreadPoolExecutor:
         """The pool; there is none before the first read that has use for it."""
         with self._lock:
+            if self._closed:
+                msg = "read of a closed image"
+                raise ValueError(msg)
             if self._pool is None:
                 count = min(_MOST_THREADS, os.cpu_count() or 1)
                 self._pool = ThreadPoolExecutor(count, thread_name_prefix="qcow2")

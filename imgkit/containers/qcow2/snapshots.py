@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _ENTRY = struct.Struct(">QIHHIIQII")
 _LARGEST_EXTRA = 1024  # bytes; QEMU's limit too
 _MOST_LISTED = 1000
+_LONGEST_NAME = 1024  # bytes that are shown of one; QEMU writes 255 at most
 
 
 def read_snapshots(file: EvidenceFile, header: Header) -> tuple[dict[str, object], ...]:
@@ -37,18 +38,25 @@ def _read_entry(file: EvidenceFile, at: int, number: int) -> tuple[dict[str, obj
     id_size, name_size, date, vm_state_size, extra_size = fixed[2], fixed[3], fixed[4], fixed[7], fixed[8]
     if extra_size > _LARGEST_EXTRA:
         raise damaged(file.path, f"entry {number} of its snapshot table has {extra_size} bytes of extra data")
-    rest = _read(file, at + _ENTRY.size, extra_size + id_size + name_size, number)
+    at += _ENTRY.size
+    rest = _read(file, at, extra_size, number)
+    names = at + extra_size, at + extra_size + id_size
+    _read(file, names[1] + max(name_size - 1, 0), min(name_size, 1), number)  # all of it is there
     if extra_size >= 8:
         (vm_state_size,) = struct.unpack_from(">Q", rest)
     disk_size = struct.unpack_from(">Q", rest, 8)[0] if extra_size >= 16 else None
     entry: dict[str, object] = {
-        "id": rest[extra_size : extra_size + id_size].decode("utf-8", "backslashreplace"),
-        "name": rest[extra_size + id_size :].decode("utf-8", "backslashreplace"),
+        "id": _text(file, names[0], id_size, number),
+        "name": _text(file, names[1], name_size, number),
         "date": date,
         "vm_state_size": vm_state_size,
         "disk_size": disk_size,
     }
-    return entry, _ENTRY.size + len(rest)
+    return entry, _ENTRY.size + extra_size + id_size + name_size
+
+
+def _text(file: EvidenceFile, at: int, length: int, number: int) -> str:
+    return _read(file, at, min(length, _LONGEST_NAME), number).decode("utf-8", "backslashreplace")
 
 
 def _read(file: EvidenceFile, at: int, length: int, number: int) -> bytes:

@@ -9,10 +9,10 @@ import enum
 import re
 import struct
 import threading
-from bisect import bisect_left
 from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
+from imgkit.containers.qcow2.claims import Claims
 from imgkit.containers.qcow2.header import read_exactly
 from imgkit.errors import MediaReadError
 
@@ -34,6 +34,7 @@ _ALL_ZEROS = 0xFFFF_FFFF << 32
 
 _TABLES_KEPT = 16 << 20  # bytes of L2 tables
 _MOST_COMPARED = 1 << 18  # L2 tables that are held against each other and against the data's place
+_OTHERS = "a table, the header or another range of the media lies too"
 _NONZERO = re.compile(rb"[^\0]")
 
 
@@ -76,13 +77,13 @@ class ClusterMap:
         self._bits = header.cluster_bits
         self._file_size = file.stat.st_size
         self._l1 = read_exactly(file, header.l1_table_offset, header.l1_needed * 8)
-        self._fixed = _fixed_clusters(header)
+        self._claims = Claims(header, self._file_size)
         tables = self._l2_offsets()
+        self._claims.bar(tables)
         self._shared = {offset for offset, count in Counter(tables).items() if count > 1}
-        # Ascending: the clusters that hold tables, so that data which is said to lie there can be told.
-        self._tables = sorted(self._fixed | set(tables))
         self._lock = threading.Lock()
         self._kept: OrderedDict[int, bytes] = OrderedDict()
+        self._seen: set[int] = set()  # L2 tables whose clusters are claimed
         self._room = max(2, _TABLES_KEPT >> self._bits)
 
     def runs(self, offset: int, end: int) -> Iterator[Run]:
@@ -122,7 +123,7 @@ class ClusterMap:
         reason = self._l1_fault(entry)
         if not reason:
             try:
-                table = self._l2_table(entry & _OFFSET)
+                table = self._l2_table(entry & _OFFSET, base)
             except MediaReadError as error:
                 reason = f"its L2 table cannot be read: {error.message}"
             else:
@@ -142,23 +143,37 @@ class ClusterMap:
             return (
                 f"its L2 table would end at {offset + self._header.cluster_size}, after the end of the file"
             )
-        if offset in self._fixed:
+        if offset in self._claims.fixed:
             return f"its L2 table would lie at {offset}, where the file has its header or another table"
         if offset in self._shared:
             return f"its L2 table at {offset} is that of another entry too"
         return ""
 
-    def _l2_table(self, offset: int) -> bytes:
+    def _l2_table(self, offset: int, base: int) -> bytes:
+        """The table at `offset`, whose media starts at `base`; its clusters are claimed the first time."""
         with self._lock:
             if (table := self._kept.get(offset)) is not None:
                 self._kept.move_to_end(offset)
                 return table
         table = read_exactly(self._file, offset, self._header.cluster_size)
         with self._lock:
+            if offset not in self._seen:
+                self._seen.add(offset)
+                self._claim(table, base)
             self._kept[offset] = table
             while len(self._kept) > self._room:
                 self._kept.popitem(last=False)
         return table
+
+    def _claim(self, table: bytes, base: int) -> None:
+        """Take note of every cluster that the table leads to; the lock is held."""
+        last = -1
+        for run in self._entries(table, base, 0, self._header.cluster_size // self._header.l2_entry_size):
+            if run.kind is Kind.DATA and run.offset >> self._bits != last:  # subclusters share a cluster
+                self._claims.claim(run.host, run.length)
+            elif run.kind is Kind.COMPRESSED:
+                self._claims.claim_compressed(run.host, run.stored)
+            last = run.offset >> self._bits
 
     def _entries(self, table: bytes, base: int, index: int, end: int) -> Iterator[Run]:
         """The runs of the entries [index, end) of an L2 table whose media starts at `base`."""
@@ -254,8 +269,8 @@ class ClusterMap:
         if stored <= 0:
             reason = f"its compressed cluster would start at {host}, after the end of the file"
             return Run(Kind.BAD, guest, size, reason=reason)
-        if self._table_in(host, stored) is not None:
-            reason = f"its compressed cluster would lie at {host}, where the file has its header or a table"
+        if self._claims.taken(host, stored) is not None:
+            reason = f"its compressed cluster lies at {host}, where {_OTHERS}"
             return Run(Kind.BAD, guest, size, reason=reason)
         return Run(Kind.COMPRESSED, guest, size, host, stored)
 
@@ -263,8 +278,8 @@ class ClusterMap:
         """Bytes stored as they are; what lies beyond the end of the file or in a table is none."""
         end = host + length
         while host < end:
-            table = self._table_in(host, end - host)
-            stop = min(end, self._file_size, end if table is None else max(host, table))
+            taken = self._claims.taken(host, end - host)
+            stop = min(end, self._file_size, end if taken is None else max(host, taken))
             if stop > host:
                 yield Run(Kind.DATA, guest, stop - host, host)
                 guest, host = guest + stop - host, stop
@@ -274,28 +289,9 @@ class ClusterMap:
                 return
             else:
                 part = min(end, (host | (self._header.cluster_size - 1)) + 1) - host
-                reason = f"its cluster would lie at {host}, where the file has its header or a table"
+                reason = f"its cluster lies at {host}, where {_OTHERS}"
                 yield Run(Kind.BAD, guest, part, reason=reason)
                 guest, host = guest + part, host + part
-
-    def _table_in(self, host: int, length: int) -> int | None:
-        """The first cluster with a table that shares bytes with [host, host + length), or None."""
-        at = bisect_left(self._tables, host & -self._header.cluster_size)
-        if at < len(self._tables) and self._tables[at] < host + length:
-            return self._tables[at]
-        return None
-
-
-def _fixed_clusters(header: Header) -> set[int]:
-    """The clusters of the header, the L1, refcount and snapshot tables."""
-    size = header.cluster_size
-    parts = [
-        (0, 1),
-        (header.l1_table_offset, header.l1_size * 8),
-        (header.refcount_table_offset, header.refcount_table_clusters * size),
-        (header.snapshots_offset, min(header.nb_snapshots, 1)),
-    ]
-    return {at for start, length in parts for at in range(start, start + length, size)}
 
 
 def _like(table: bytes, index: int, end: int, entry: int, cluster_size: int) -> int:
