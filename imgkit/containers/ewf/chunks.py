@@ -6,6 +6,7 @@ is right, and not at all otherwise.
 
 from __future__ import annotations
 
+import threading
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _RUN = 1 << 20  # bytes of the media that one job reads and inflates
 _AT_WORK = 32 << 20  # bytes of the media in work at one time
+_SCRATCH_KEPT = 4 << 20  # bytes a thread keeps for its next run
 _CHECKSUM = 4
 
 
@@ -65,6 +67,7 @@ class Chunks:
         self._run = max(1, _RUN // self._size)
         self._parallel = max(1, _AT_WORK // max(_RUN, 2 * self._size))
         self.anomalies: dict[str, None] = {}
+        self._scratch = threading.local()
         self._slack = self._size + self._size // 8 + 1024  # no deflate stream of a chunk is longer
 
     def length(self, number: int) -> int:
@@ -114,12 +117,12 @@ class Chunks:
             for number, entry in enumerate(entries, first):
                 self._decode_run(segment, number, [entry], sink, failures)
             return
-        raw = bytearray(end - start)
+        raw = self._scratch_of(end - start)
         offset = first * self._size
         length = min(len(entries) * self._size, self._media - offset)
         try:
             with self._files.opened(segment, offset, length) as file:
-                fill(file.fd, start, memoryview(raw), path=file.path, media_offset=offset)
+                fill(file.fd, start, raw, path=file.path, media_offset=offset)
         except MediaReadError as error:
             if len(entries) == 1:
                 failures.append(self._unread(first, first + 1, error))
@@ -127,14 +130,22 @@ class Chunks:
             for number, entry in enumerate(entries, first):
                 self._decode_run(segment, number, [entry], sink, failures)
             return
-        view = memoryview(raw)
         for number, entry in enumerate(entries, first):
-            stored = view[entry.offset - start : min(entry.end, entry.offset + self._slack) - start]
+            stored = raw[entry.offset - start : min(entry.end, entry.offset + self._slack) - start]
             found = _decode(stored, entry.compressed, self.length(number), self._size)
             if isinstance(found, str):
                 failures.append(self._failure(number, number + 1, found, segment=segment))
             else:
                 sink(number, self._cut(number, found))
+
+    def _scratch_of(self, length: int) -> memoryview:
+        """A buffer of this thread, used again by its next run: a sink copies what it takes."""
+        buffer: bytearray | None = getattr(self._scratch, "buffer", None)
+        if buffer is None or len(buffer) < length:
+            buffer = bytearray(length)
+            if length <= _SCRATCH_KEPT:
+                self._scratch.buffer = buffer
+        return memoryview(buffer)[:length]
 
     def _cut(self, number: int, found: bytes | memoryview) -> bytes | memoryview:
         """Full chunks at the end, or what a file held beyond its last whole sector: no part of the media as stated."""
