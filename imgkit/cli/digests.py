@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -306,6 +307,9 @@ def _print_verified(result: Verified) -> None:
 
     say(printable(str(result.image["path"])))
     for part in result.parts:
+        of = (
+            part.part.of if part.part.file is None else f"{part.part.of} ({os.path.basename(part.part.name)})"
+        )
         for item in part.comparisons:
             where = item.reference.source
             place = (
@@ -313,7 +317,7 @@ def _print_verified(result: Verified) -> None:
                 if where.path is None
                 else f"{where.path}" + (f" line {where.line}" if where.line else "")
             )
-            say(f"  {'ok  ' if item.matches else 'BAD '} {part.part.of} {item.actual}", hang=5)
+            say(f"  {'ok  ' if item.matches else 'BAD '} {of} {item.actual}", hang=5)
             if not item.matches:
                 say(f"       expected {item.reference.digest}")
             say(f"       stated by {printable(place)} ({where.kind}, {where.origin}, {where.protection})")
@@ -322,7 +326,7 @@ def _print_verified(result: Verified) -> None:
         compared = {item.actual for item in part.comparisons}
         for digest in part.digests:
             if digest not in compared:
-                say(f"       {part.part.of} {digest} (nothing to compare with)")
+                say(f"       {of} {digest} (nothing to compare with)")
         _tell_trouble(part)
     for missed in result.uncompared:
         if not any(part.read_errors for part in result.parts):

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from imgkit.cli import options
 from imgkit.cli.options import ImageArgument
-from imgkit.cli.output import emit, human, is_terminal, notice, say, say_fact, table
+from imgkit.cli.output import columns, emit, human, is_terminal, notice, say, say_fact, table
+from imgkit.custody.record import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -57,10 +58,14 @@ def _print_info(document: Document) -> None:
         ("image", facts["path"]),
         ("container", facts["format"]),
         ("complete", document["completeness"]["text"]),
+        ("checked", "; ".join(document["completeness"]["checked"])),
         ("media", f"{facts['size']} bytes ({human(facts['size'])})"),
         ("sectors", sector),
-        ("data", f"{sparse['data']} bytes in {sparse['extents']} extents, holes {sparse['holes']} bytes"),
-        ("table", f"{document['table']['scheme']}, {document['table']['partitions']} partitions"),
+        (
+            "data",
+            f"{sparse['data']} bytes in {_counted(sparse['extents'], 'extent')}, holes {sparse['holes']} bytes",
+        ),
+        ("table", f"{document['table']['scheme']}, {_counted(document['table']['partitions'], 'partition')}"),
         ("exhibit", document["exhibit"]),
     ]
     rows += [(f"stored {name}", value) for name, value in document["stored_digests"].items()]
@@ -68,13 +73,20 @@ def _print_info(document: Document) -> None:
         rows += list(_facts(document[key], "" if key == "metadata" else f"{key} "))
     segments = facts["segments"]
     rows += [("segments", str(document["image"].get("segment_count", len(segments))))]
-    table(("fact", "value"), rows, narrow=say_fact)
+    _print_facts(rows)
     for key, title in _LISTS.items():
         _print_list(title, document[key])
     if len(segments) > 1:
         say()
         named = [(item["path"], str(item["size"]), item.get("role", "segment")) for item in segments]
         table(("file", "bytes", "role"), named, right=(1,))
+
+
+def _print_facts(rows: list[tuple[str, str]]) -> None:
+    """A table whose sentences break between words; where a path or a digest would be broken, too, plain lines."""
+    names = max(len(name) for name, _ in rows)
+    longest = max(len(word) for _, value in rows for word in [*printable(value).split(), ""])
+    table(("fact", "value"), rows, narrow=say_fact if names + longest + 2 > columns() else None)
 
 
 # Lists that containers state, and what an entry of each is called.
@@ -96,8 +108,24 @@ def _facts(value: Document, lead: str = "") -> Iterator[tuple[str, str]]:
             yield from _facts(item, f"{name} ")
         elif isinstance(item, list | tuple):
             yield name, ", ".join(_said(one) for one in item)
+        elif (key.endswith("_epoch") or key == "date") and isinstance(item, int):
+            yield name, f"{item}{_as_utc(item)}"
         elif item is not None and item != "":
             yield name, _said(item)
+
+
+def _as_utc(seconds: int) -> str:
+    """The date that a number of seconds since 1970 means, for reading; nothing where it means none."""
+    from datetime import UTC, datetime, timedelta
+
+    try:
+        return f" ({datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds):%Y-%m-%d %H:%M:%S} UTC)"
+    except OverflowError:
+        return ""
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
 def _said(value: object) -> str:
@@ -116,8 +144,7 @@ def _print_list(title: str, entries: Sequence[Document]) -> None:
     shown = [dict(_facts(item)) for item in entries[:_MOST_SHOWN]]
     names = list(dict.fromkeys(name for item in shown for name in item))
     rows = [
-        (f"{title} {number}", *(item.get(name, "") for name in names))
-        for number, item in enumerate(shown, start=1)
+        (str(number), *(item.get(name, "") for name in names)) for number, item in enumerate(shown, start=1)
     ]
     table((title, *names), rows)
     if len(entries) > _MOST_SHOWN:
