@@ -109,13 +109,15 @@ def fill(fd: int, offset: int, buffer: memoryview, *, path: str, media_offset: i
         done += count
 
 
-def data_ranges(fd: int, size: int, *, path: str, media_offset: int) -> Iterator[Extent]:
+def data_ranges(fd: int, size: int, *, path: str, media_offset: int, first: int = 0) -> Iterator[Extent]:
     """Yield the extents of the media that hold data, of a file of `size` bytes which lies at `media_offset` of the media.
+
+    What lies before byte `first` of the file is left out.
 
     Raises:
         MediaReadError: The file has become shorter: what is gone must not pass for a hole.
     """
-    position = 0
+    position = first
     while position < size:
         found = _next_data(fd, position, size)
         if found is None:

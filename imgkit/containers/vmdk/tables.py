@@ -1,0 +1,221 @@
+"""Grain tables of sparse extents: loaded at their first use, checked against their copy, kept as far as memory is bounded."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from array import array
+from collections import OrderedDict
+from typing import TYPE_CHECKING, NamedTuple
+
+from imgkit.containers.evidence_file import fill
+from imgkit.containers.vmdk.descriptor import SECTOR
+from imgkit.errors import MediaReadError
+
+if TYPE_CHECKING:
+    from imgkit.containers.segment_files import SegmentFiles
+    from imgkit.containers.vmdk.header import SparseHeader
+
+_CACHE = 16 << 20  # bytes of tables kept for an image: the map of 256 GiB in grains of 64 KiB
+_PAGE = 4096  # entries of a grain directory read at a time
+_MOST_NOTES = 100
+
+
+class Table(NamedTuple):
+    """A grain table as it is to be used.
+
+    Attributes:
+        entries: Sector of each grain, 0 for none; empty where the whole table is.
+        bad: Entry -> why it cannot be told where its grain is.
+        failed: Why the whole table cannot be used, or empty.
+        errno: What the kernel said to that, or None.
+    """
+
+    entries: array[int]
+    bad: dict[int, str]
+    failed: str = ""
+    errno: int | None = None
+
+
+_EMPTY = Table(array("I"), {})
+
+
+class TableCache:
+    """The tables of all extents of an image, the longest unused dropped first. Safe from several threads at once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[int, str, int], tuple[object, int]] = OrderedDict()
+        self._size = 0
+        self._notes: dict[str, None] = {}
+
+    def find(self, key: tuple[int, str, int]) -> object | None:
+        """What is kept under `key`, or None."""
+        with self._lock:
+            found = self._kept.get(key)
+            if found is None:
+                return None
+            self._kept.move_to_end(key)
+            return found[0]
+
+    def keep(self, key: tuple[int, str, int], value: object, size: int) -> None:
+        """Keep `value`, which takes `size` bytes."""
+        with self._lock:
+            if key in self._kept:
+                return
+            self._kept[key] = value, size
+            self._size += size
+            while self._size > _CACHE:
+                self._size -= self._kept.popitem(last=False)[1][1]
+
+    def note(self, sentence: str) -> None:
+        """Remember what was found that took no byte away."""
+        with self._lock:
+            if len(self._notes) < _MOST_NOTES:
+                self._notes[sentence] = None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Every sentence, in order."""
+        with self._lock:
+            return tuple(self._notes)
+
+
+class GrainTables:
+    """The grain directory and tables of one sparse extent.
+
+    Args:
+        files: Of the image.
+        file: Index of the extent's.
+        header: Of the extent.
+        cache: Of the image.
+    """
+
+    def __init__(self, files: SegmentFiles, file: int, header: SparseHeader, cache: TableCache) -> None:
+        self._files, self._file, self._header, self._cache = files, file, header, cache
+        self._path = files.segments[file].path
+        self._end = files.segments[file].size
+        self._lowest = SECTOR + (header.descriptor[1] if header.descriptor else 0)
+
+    def table(self, number: int) -> Table:
+        """The grain table with that number; one that cannot be read says so and is not kept."""
+        kept = self._cache.find((self._file, "table", number))
+        if isinstance(kept, Table):
+            return kept
+        try:
+            table = self._load(number)
+        except MediaReadError as error:
+            return Table(array("I"), {}, f"grain table {number} of {self._path}: {error}", error.errno)
+        if not table.failed:
+            self._cache.keep((self._file, "table", number), table, 200 + 4 * len(table.entries))
+        return table
+
+    def empty_until(self, number: int) -> int:
+        """The first table from `number` on that the directories do not call empty, as far as one page of them tells."""
+        if self._header.redundant is not None:
+            return number
+        try:
+            page = self._page("directory", self._header.directory, number // _PAGE)
+        except MediaReadError:
+            return number
+        if any(page):
+            index = number % _PAGE
+            while index < len(page) and page[index] == 0:
+                index += 1
+            return number - number % _PAGE + index
+        return number - number % _PAGE + len(page)
+
+    def _load(self, number: int) -> Table:
+        first = self._copy("directory", self._header.directory, number)
+        if self._header.redundant is None:
+            return Table(array("I"), {}, first) if isinstance(first, str) else self._alone(first)
+        second = self._copy("redundant directory", self._header.redundant, number)
+        if isinstance(first, str) and isinstance(second, str):
+            return Table(array("I"), {}, f"{first}; {second}")
+        if isinstance(first, str) or isinstance(second, str):
+            wrong, right = (first, second) if isinstance(first, str) else (second, first)
+            self._cache.note(f"{wrong}: the other copy of it is used")
+            return _EMPTY if isinstance(right, str) else self._alone(right)
+        return self._alone(first) if first == second else self._compared(number, first, second)
+
+    def _copy(self, which: str, directory: int, number: int) -> array[int] | str:
+        """A grain table through one of the directories, or why it cannot be."""
+        what = f"grain table {number} of {self._path} in its {which}"
+        length = 4 * self._header.sizes.entries
+        if directory + 4 * self._header.sizes.tables > self._end:
+            return f"{what}: the {which} ends beyond the file"
+        try:
+            sector = self._page(which, directory, number // _PAGE)[number % _PAGE]
+            if sector == 0:
+                return array("I")
+            if sector * SECTOR < SECTOR or sector * SECTOR + length > self._end:
+                return f"{what} is said to be at byte {sector * SECTOR} of {self._end}"
+            return _trimmed(self._numbers(sector * SECTOR, self._header.sizes.entries))
+        except MediaReadError as error:
+            if self._header.redundant is None:
+                raise
+            return f"{what}: {error}"
+
+    def _alone(self, entries: array[int]) -> Table:
+        bad = (
+            {i: wrong for i, entry in enumerate(entries) if (wrong := self._wrong(entry))} if entries else {}
+        )
+        return Table(entries, bad) if entries else _EMPTY
+
+    def _compared(self, number: int, first: array[int], second: array[int]) -> Table:
+        """Two copies that differ: an impossible entry gives way to a possible one; of two possible ones none is believed."""
+        entries, bad, mended = array("I"), {}, 0
+        length = max(len(first), len(second))
+        padded = [copy + array("I", bytes(4 * (length - len(copy)))) for copy in (first, second)]
+        for index, (one, other) in enumerate(zip(*padded, strict=True)):
+            entries.append(one)
+            wrong = self._wrong(one)
+            if one == other:
+                if wrong:
+                    bad[index] = wrong
+            elif wrong and not self._wrong(other):
+                entries[index] = other
+                mended += 1
+            elif self._wrong(other) and not wrong:
+                mended += 1
+            else:
+                bad[index] = f"the two grain tables disagree: sector {one} and sector {other}"
+        if mended:
+            self._cache.note(
+                f"grain table {number} of {self._path} has {mended} impossible entries in one of its copies: the other is used"
+            )
+        return Table(entries, bad)
+
+    def _wrong(self, entry: int) -> str:
+        """Why a grain cannot be there, or nothing. The length of a compressed grain is its marker's to say."""
+        if entry == 0 or (entry == 1 and self._header.zero_grains):
+            return ""
+        if entry * SECTOR < self._lowest:
+            return f"it is said to be at byte {entry * SECTOR}, where the header is"
+        if entry * SECTOR >= self._end:
+            return f"it is said to be at byte {entry * SECTOR} of a file of {self._end}"
+        return ""
+
+    def _page(self, which: str, directory: int, page: int) -> array[int]:
+        key = (self._file, which, page)
+        kept = self._cache.find(key)
+        if isinstance(kept, array):
+            return kept
+        count = min(_PAGE, self._header.sizes.tables - page * _PAGE)
+        numbers = self._numbers(directory + 4 * page * _PAGE, count)
+        self._cache.keep(key, numbers, 200 + 4 * count)
+        return numbers
+
+    def _numbers(self, offset: int, count: int) -> array[int]:
+        buffer = bytearray(4 * count)
+        with self._files.opened(self._file, 0, 0) as file:
+            fill(file.fd, offset, memoryview(buffer), path=file.path, media_offset=0)
+        numbers = array("I", bytes(buffer))
+        if sys.byteorder == "big":
+            numbers.byteswap()
+        return numbers
+
+
+def _trimmed(entries: array[int]) -> array[int]:
+    """Nothing for a table without a grain."""
+    return entries if any(entries) else array("I")
