@@ -51,6 +51,9 @@ class Qcow2Image(Image):
 
     def read_into(self, offset: int, buffer: memoryview) -> int:
         """See Image.read_into."""
+        if self._file.fd < 0:
+            msg = "read of a closed image"
+            raise ValueError(msg)
         wanted = buffer[: max(0, self.size - offset)]
         end = offset + len(wanted)
         bad: list[Bad] = []
