@@ -17,7 +17,7 @@ PACKAGE = ROOT / "imgkit"
 
 EVIDENCE = {
     "errors", "linux", "blkid", "hashing", "image", "containers", "references", "partitions", "filesystems",
-    "expose", "attachment", "mounting", "custody", "reports",
+    "holders", "expose", "attachment", "mounting", "custody", "reports",
 }  # fmt: skip
 
 # layer (a file or folder below imgkit/) -> the layers it may import; its own folder is judged by SIBLINGS.
@@ -25,15 +25,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "linux": set(),
     "blkid": {"errors"},
+    "holders": {"linux"},
     "hashing": {"errors"},
     "image": {"errors", "hashing"},
     "containers": {"image", "hashing", "errors", "linux"},
     "references": {"image", "hashing", "errors"},
     "partitions": {"image", "blkid", "linux", "errors"},
     "filesystems": {"image", "blkid", "errors"},
-    "expose": {"containers", "image", "errors", "linux"},
-    "attachment": {"image", "expose", "linux", "errors"},
-    "mounting": {"attachment", "filesystems", "linux", "errors"},
+    "expose": {"containers", "image", "holders", "errors", "linux"},
+    "attachment": {"image", "expose", "holders", "linux", "errors"},
+    "mounting": {"attachment", "filesystems", "holders", "linux", "errors"},
     "custody": {"hashing", "errors", "linux"},
     "reports": {"custody", "errors"},
     "doctor": {"blkid", "filesystems", "linux", "errors"},
