@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     Sink = Callable[[int, bytes | memoryview], None]  # chunk number, its bytes of the media
 
 _RUN = 1 << 20  # bytes of the media that one job reads and inflates
+_SMALL_RUN = 64 << 10  # the same where that leaves a thread idle
 _AT_WORK = 32 << 20  # bytes of the media in work at one time
 _SCRATCH_KEPT = 4 << 20  # bytes a thread keeps for its next run
 _CHECKSUM = 4
@@ -64,7 +65,6 @@ class Chunks:
         self._size = volume.chunk_size
         self._media = volume.media_size
         self._workers = workers
-        self._run = max(1, _RUN // self._size)
         self._parallel = max(1, _AT_WORK // max(_RUN, 2 * self._size))
         self.anomalies: dict[str, None] = {}
         self._scratch = threading.local()
@@ -78,8 +78,10 @@ class Chunks:
         """Hand the chunks [first, last) to `sink`, from several threads in no order; return those that fail, ascending."""
         failures: list[Failure] = []
         jobs = []
+        share = (last - first) * self._size // (2 * self._workers.count)
+        run = max(1, max(_SMALL_RUN, min(share, _RUN)) // self._size)
         while first < last:
-            index, stop = self._tables.stretch(first, min(last, first + self._run))
+            index, stop = self._tables.stretch(first, min(last, first + run))
             jobs.append(partial(self._job, index, first, stop, sink, failures))
             first = stop
         if len(jobs) == 1 or self._parallel == 1:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from imgkit.containers.ewf.layout import Layout
 
-_LARGE = 512 << 10  # bytes of whole chunks from which on a read goes past the cache
+_LARGE = 256 << 10  # bytes of whole chunks from which on a read goes past the cache
 _AHEAD = 2 << 20  # bytes of the media that are inflated ahead of a reader of small pieces
 _SMALLEST_SECTOR = 256
 

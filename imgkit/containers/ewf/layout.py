@@ -118,7 +118,7 @@ class _Scan:
     def __init__(self, segments: int) -> None:
         self.layout = Layout()
         self._last = segments - 1
-        self._stated: list[tuple[str, Volume, int]] = []  # path, what it states, segment index
+        self._stated: list[tuple[str, Volume, str]] = []  # path, what it states, type of the section
         self._sectors: Section | None = None
         self._sessions: list[tuple[bytes, str, Section]] = []
 
@@ -145,7 +145,7 @@ class _Scan:
         elif kind == "sectors":
             self._sectors = section
         elif kind in {"volume", "disk", "data"}:
-            self._volume(index, reader, section)
+            self._volume(reader, section)
         elif kind in _FACTS:
             try:
                 _FACTS[kind](self, reader, section)
@@ -177,12 +177,12 @@ class _Scan:
                 f"{reader.path} goes on for {extra} bytes after its last section, at {section.end}: no part of the media"
             )
 
-    def _volume(self, index: int, reader: SegmentReader, section: Section) -> None:
+    def _volume(self, reader: SegmentReader, section: Section) -> None:
         found = parse_volume(_body(reader, section))
         if isinstance(found, str):
             self._notice(reader, section, found)
-        elif section.kind == "data" or not any(at == index for _, _, at in self._stated):
-            self._stated.append((reader.path, found, index))
+        else:
+            self._stated.append((reader.path, found, section.kind))
 
     def _table(self, index: int, reader: SegmentReader, section: Section) -> None:
         copy = _table_copy(reader, section)
@@ -239,15 +239,12 @@ class _Scan:
                 f"{path}: no segment has a sound volume or data section, so nothing says how the media is cut",
                 hint="copy the set again from the source",
             )
-        where, volume, index = self._stated[0]
-        if index or not self._is_volume_first():
+        where, volume, kind = self._stated[0]
+        if kind == "data":
             self.layout.notices.append(
-                f"the volume section is damaged: what the data section of {where} repeats is used"
+                f"no volume section is sound: what the data section of {where} repeats is used"
             )
         return volume
-
-    def _is_volume_first(self) -> bool:
-        return not any(text.startswith(("volume section", "disk section")) for text in self.layout.notices)
 
     def _compare_volumes(self, volume: Volume) -> None:
         """Every data section must be of the same set and cut the media in the same way."""
@@ -276,13 +273,16 @@ class _Scan:
         """Number the chunks of all tables; they must be exactly those that the sectors fill."""
         counts = [_chunks_of(table) for table in self.layout.tables]
         if counts.count(-1) == 1:  # all but one are known, and so is the sum
-            counts[counts.index(-1)] = max(0, volume.chunks_needed - sum(counts) - 1)
+            unknown = counts.index(-1)
+            copy = self.layout.tables[unknown].copies[0]
+            left = volume.chunks_needed - sum(counts) - 1
+            counts[unknown] = left if 0 <= left * ENTRY_SIZE <= copy.end - copy.entries else -1
         first = 0
         numbered = []
         for table, count in zip(self.layout.tables, counts, strict=True):
             if count < 0:
                 raise CorruptImage(
-                    f"{path}: several tables are damaged so that nothing says which chunks are theirs",
+                    f"{path}: tables are damaged so that nothing says which chunks are theirs",
                     hint="copy the set again from the source",
                 )
             if count:

@@ -14,10 +14,14 @@ _MOST = 8
 
 
 class Workers:
-    """Threads that run jobs; whoever asks works along, so that nothing ever waits for a thread to be free."""
+    """Threads that run jobs; whoever asks works along, so that nothing ever waits for a thread to be free.
+
+    Attributes:
+        count: How many work at one time, at most.
+    """
 
     def __init__(self) -> None:
-        self._count = min(_MOST, os.cpu_count() or 1)
+        self.count = min(_MOST, os.cpu_count() or 1)
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._queue: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
@@ -26,7 +30,7 @@ class Workers:
     def run(self, jobs: Sequence[Callable[[], None]], most: int) -> None:
         """Run every job, at most `most` at a time, and return when all are done; what one raised is raised here."""
         crew = _Crew(jobs)
-        for _ in range(min(most, self._count, len(jobs)) - 1):
+        for _ in range(min(most, self.count, len(jobs)) - 1):
             self.later(crew.work)
         crew.work()
         crew.finished.wait()
@@ -38,7 +42,7 @@ class Workers:
         with self._lock:
             if self._closed:
                 return
-            if len(self._threads) < self._count:
+            if len(self._threads) < self.count:
                 thread = threading.Thread(target=self._work, name="imgkit-inflate", daemon=True)
                 self._threads.append(thread)
                 thread.start()
