@@ -60,10 +60,12 @@ class Qcow2Image(Image):
         compressed: list[Wanted] = []
         for run in self._map.runs(offset, end):
             start, stop = max(run.offset, offset), min(run.offset + run.length, end)
+            if start >= stop:
+                continue
             target = wanted[start - offset : stop - offset]
             if run.kind is Kind.COMPRESSED:
                 compressed.append(Wanted(run, start - run.offset, target))
-            elif target:
+            else:
                 bad += self._read_run(run, start, target)
         bad += self._compressed.read(compressed)
         if bad:

@@ -87,7 +87,7 @@ class ClusterMap:
         self._room = max(2, _TABLES_KEPT >> self._bits)
 
     def runs(self, offset: int, end: int) -> Iterator[Run]:
-        """Yield runs, ascending and without gaps, that cover [offset, end) of the media; the first and last may exceed it."""
+        """Yield runs, ascending and without gaps, that cover [offset, end) of the media, and up to a cluster around it."""
         span = self._header.l2_span
         while offset < end:
             index = offset // span
