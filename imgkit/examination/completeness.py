@@ -20,17 +20,17 @@ CHECKED: dict[str, tuple[str, ...]] = {
         "segment numbers from 1 to the one that ends the set, one set identifier",
         "section chain with its checksums, number of chunks against the volume section",
     ),
-    "qcow2": ("header and extensions, tables within the file, every image of the chain there",),
-    "vmdk": (
-        "every extent of the descriptor there and long enough, every image of the chain there and the one meant",
-    ),
-    "vhd": (
-        "footer and header checksums, block table within the file, every image of the chain there and the one meant",
-    ),
-    "vhdx": (
-        "header, region table and metadata checksums, no log to replay, block table within the file",
-        "every image of the chain there and the one meant",
-    ),
+    "qcow2": ("header and extensions, tables within the file",),
+    "vmdk": ("every extent of the descriptor there and long enough",),
+    "vhd": ("footer and header checksums, block table within the file",),
+    "vhdx": ("header, region table and metadata checksums, no log to replay, block table within the file",),
+}
+# Image.format -> what is checked of the images it builds upon.
+CHAIN_CHECKED: dict[str, str] = {
+    "qcow2": "every image of the chain there (qcow2 has no mark that tells whether it is the one meant)",
+    "vmdk": "every image of the chain there, with the content identifier that its child states",
+    "vhd": "every image of the chain there, with the identifier that its child states",
+    "vhdx": "every image of the chain there, with the identifier that its child states",
 }
 
 
@@ -38,12 +38,13 @@ def completeness(image: Image) -> Record:
     """`completeness` of a document: files by role, what was checked, and all of it in a sentence."""
     roles = [segment.role for segment in image.segments]
     counts = {role: roles.count(role) for role in ("segment", "descriptor", "parent")}
+    chain = [CHAIN_CHECKED[image.format]] if counts["parent"] and image.format in CHAIN_CHECKED else []
     return {
         "files": len(roles),
         "segments": counts["segment"],
         "descriptors": counts["descriptor"],
         "parents": counts["parent"],
-        "checked": list(CHECKED.get(image.format, ())),
+        "checked": [*CHECKED.get(image.format, ()), *chain],
         "text": _sentence(image, counts),
     }
 
