@@ -1,0 +1,169 @@
+"""Each fault of faults.py ends in an error that says where, or in the right bytes and a notice: never in wrong bytes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+
+from imgkit.containers import open_image
+from imgkit.errors import CorruptMedia, MediaReadError
+from imgkit.hashing import hash_range
+from tests.containers.ewf.breaking import CHUNK, MEDIA, RECIPE, flip
+from tests.containers.ewf.faults import FAULTS, Lost, Refused, Told
+from tests.containers.ewf_writer import write_ewf
+from tests.containers.oracle import bad_ranges, merged
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from imgkit.image import Image
+    from tests.containers.ewf_writer import Layout
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    return write_ewf(folder, MEDIA, RECIPE)
+
+
+def ranges_of(chunks: Iterable[int]) -> list[tuple[int, int]]:
+    return merged((number * CHUNK, min(CHUNK, len(MEDIA) - number * CHUNK)) for number in chunks)
+
+
+def told(image: Image) -> str:
+    """All that `info` would say of it."""
+    notices = image.metadata.get("notices", ())
+    assert isinstance(notices, tuple)
+    return "\n".join([*notices, *image.anomalies])
+
+
+def names(*kinds: type) -> list[str]:
+    return [name for name, (_, outcome) in FAULTS.items() if isinstance(outcome, kinds)]
+
+
+def opened(layout: Layout) -> str:
+    return os.fspath(next(path for path in layout.paths if path.exists()))
+
+
+def test_without_a_fault_all_is_there_and_nothing_is_told(layout: Layout) -> None:
+    with open_image(layout.paths[3]) as image:
+        assert bad_ranges(image, MEDIA) == []
+        assert told(image) == ""
+
+
+@pytest.mark.parametrize("name", names(Refused))
+def test_a_set_that_contradicts_itself_is_refused(layout: Layout, name: str) -> None:
+    fault, outcome = FAULTS[name]
+    assert isinstance(outcome, Refused)
+    fault(layout)
+    with pytest.raises(outcome.kind) as raised:
+        open_image(opened(layout))
+    assert not isinstance(raised.value, MediaReadError)
+    assert outcome.text in raised.value.message
+    if outcome.segment is not None:
+        assert os.fspath(layout.paths[outcome.segment]) in raised.value.message
+
+
+@pytest.mark.parametrize("name", names(Lost))
+def test_chunks_that_fail_are_named_and_all_others_served(layout: Layout, name: str) -> None:
+    fault, outcome = FAULTS[name]
+    assert isinstance(outcome, Lost)
+    fault(layout)
+    with open_image(opened(layout)) as image:
+        assert bad_ranges(image, MEDIA) == ranges_of(outcome.chunks)
+        with pytest.raises(CorruptMedia) as raised:
+            image.read_at(0, image.size)
+    for number in outcome.chunks:
+        path = os.fspath(layout.paths[layout.chunks[number].segment])
+        assert any(path in reason for _, _, reason in raised.value.ranges)
+
+
+@pytest.mark.parametrize("name", names(Told))
+def test_what_takes_no_byte_away_is_told(layout: Layout, name: str) -> None:
+    fault, outcome = FAULTS[name]
+    assert isinstance(outcome, Told)
+    fault(layout)
+    with open_image(opened(layout)) as image:
+        assert bad_ranges(image, MEDIA) == []
+        assert outcome.text in told(image)
+
+
+@pytest.mark.parametrize("name", names(Lost, Told))
+def test_hashing_goes_on_and_lists_just_what_is_lost(layout: Layout, name: str) -> None:
+    fault, outcome = FAULTS[name]
+    fault(layout)
+    lost = outcome.chunks if isinstance(outcome, Lost) else ()
+    with open_image(opened(layout)) as image:
+        found = hash_range(image, 0, image.size, algorithms=("md5", "sha1"), zero_fill=True)
+        stated = {str(digest) for digest in image.stored_digests}
+    assert list(found.read_errors) == ranges_of(lost)
+    assert bool(found.digests) == (not lost)
+    assert all(reason for _, _, reason in found.reasons)
+    if not lost:
+        assert stated <= {str(digest) for digest in found.digests}
+
+
+def test_a_damaged_hash_is_not_taken_for_a_stored_digest(layout: Layout) -> None:
+    FAULTS["hash"][0](layout)
+    FAULTS["digest"][0](layout)
+    with open_image(opened(layout)) as image:
+        assert image.stored_digests == ()
+        assert "hash section" in told(image)
+        assert "digest section" in told(image)
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_a_segment_that_shrinks_while_open_is_an_error_not_zeros(layout: Layout, seen: bool) -> None:
+    with open_image(opened(layout)) as image:
+        if seen:
+            assert image.read_at(0, 30 * CHUNK) == MEDIA[: 30 * CHUNK]
+        os.truncate(layout.paths[2], layout.chunks[25].offset)
+        bad = dict(filter(None, map(partial(unserved, image), range(60))))
+    assert bad.keys() <= set(range(20, 30))  # what is still in memory may be served
+    assert all(os.fspath(layout.paths[2]) in message for message in bad.values())
+    assert seen or bad.keys() >= set(range(25, 30))
+
+
+def unserved(image: Image, number: int) -> tuple[int, str] | None:
+    """The chunk and why it is not served; what is served has to be right."""
+    try:
+        served = image.read_at(number * CHUNK, CHUNK)
+    except MediaReadError as error:
+        return number, error.message
+    assert served == MEDIA[number * CHUNK : number * CHUNK + CHUNK]
+    return None
+
+
+def test_another_file_at_the_name_of_a_segment_is_an_error(
+    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imgkit.containers.segment_files._MOST_OPEN", 1)
+    with open_image(opened(layout)) as image:
+        copy = tmp_path / "copy"
+        shutil.copyfile(layout.paths[2], copy)
+        os.replace(copy, layout.paths[2])
+        assert image.read_at(0, CHUNK) == MEDIA[:CHUNK]
+        assert bad_ranges(image, MEDIA) == ranges_of(range(20, 30))
+
+
+def test_a_chunk_that_changes_while_open_is_an_error_or_served_from_memory(layout: Layout) -> None:
+    with open_image(opened(layout)) as image:
+        assert image.read_at(20 * CHUNK, CHUNK) == MEDIA[20 * CHUNK : 21 * CHUNK]
+        flip(layout, 2, layout.chunks[22].offset + 20)
+        flip(layout, 3, layout.chunks[35].offset + 20)
+        bad = dict(filter(None, map(partial(unserved, image), range(60))))
+    assert bad.keys() <= {22, 35}
+    with open_image(opened(layout)) as image:
+        assert bad_ranges(image, MEDIA) == ranges_of([22, 35])
+
+
+def test_a_table_that_changes_while_open_is_an_error(layout: Layout) -> None:
+    with open_image(opened(layout)) as image:
+        FAULTS["table and table2"][0](layout)
+        assert bad_ranges(image, MEDIA) == ranges_of(range(20, 26))
