@@ -79,7 +79,7 @@ class Recipe:
         store: How each chunk is stored, in turn: `zlib0` to `zlib9`, or `stored` (as it is, and its Adler-32).
         chunks_per_segment: The last has what is left.
         base_offsets: Table entries are relative to the sectors section, as of EnCase 6.
-        fill: Unused bytes between the sections of a segment and behind the chunks of a sectors section.
+        fill: Unused bytes behind the chunks of a sectors section.
     """
 
     flavour: Flavour = "encase"
@@ -342,8 +342,6 @@ class _Writer:
     def _close(self, segment: int, kind: str, offset: int) -> None:
         """Write the descriptor of the section that ends here."""
         size = len(self.file) - offset
-        if self.recipe.fill and kind not in {"sectors", "table"}:
-            self.file += b"\xa5" * self.recipe.fill
         self.file[offset : offset + DESCRIPTOR] = descriptor(kind, len(self.file), size)
         self.layout.sections.append(Section(segment, kind, offset, size))
 

@@ -23,22 +23,22 @@ def bad_ranges(image: Image, truth: bytes, *, seed: int = 1) -> Ranges:
     What is served must be `truth`; the pieces must refuse just what the whole refused.
     """
     assert image.size == len(truth)
-    whole = _refused(image, 0, len(truth), truth)
+    whole = refused(image, 0, len(truth), truth)
     rng = random.Random(seed)
     for _ in range(40):
         offset = rng.randrange(len(truth))
         length = min(rng.choice([1, 511, 512, 4096, 30000, 200_000]), len(truth) - offset)
-        assert _refused(image, offset, length, truth) == clipped(whole, offset, length)
+        assert refused(image, offset, length, truth) == clipped(whole, offset, length)
     at = 0
     while at < len(truth):
         length = min(rng.randrange(1, 70_000), len(truth) - at)
-        assert _refused(image, at, length, truth) == clipped(whole, at, length)
+        assert refused(image, at, length, truth) == clipped(whole, at, length)
         at += length
     return whole
 
 
-def _refused(image: Image, offset: int, length: int, truth: bytes) -> Ranges:
-    """What one read does not serve of its range."""
+def refused(image: Image, offset: int, length: int, truth: bytes) -> Ranges:
+    """What one read does not serve of its range; all else of it is `truth`, and nothing beyond that is served."""
     buffer = bytearray([_POISON]) * length
     named: tuple[tuple[int, int, str], ...] = ()
     try:
@@ -49,14 +49,14 @@ def _refused(image: Image, offset: int, length: int, truth: bytes) -> Ranges:
             raise  # a container names everything that is bad in what was asked for
     assert [item[:2] for item in named] == sorted(item[:2] for item in named)
     assert all(reason for _, _, reason in named)
-    refused = clipped(merged(item[:2] for item in named), offset, length)
-    assert bool(refused) == bool(named), f"nothing bad in {offset}+{length}, but {named}"
+    bad = clipped(merged(item[:2] for item in named), offset, length)
+    assert bool(bad) == bool(named), f"nothing bad in {offset}+{length}, but {named}"
     at = 0
-    for start, size in [*refused, (offset + length, 0)]:
+    for start, size in [*bad, (offset + length, 0)]:
         served = slice(at, start - offset)
         assert buffer[served] == truth[offset + at : start], f"wrong bytes between {offset + at} and {start}"
         at = start + size - offset
-    return refused
+    return bad
 
 
 def merged(ranges: Iterable[tuple[int, int]]) -> Ranges:
