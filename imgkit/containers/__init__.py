@@ -86,7 +86,16 @@ def _name_notices(path: str) -> tuple[str, ...]:
     suffix = os.path.splitext(path)[1].lower()
     if suffix not in _CONTAINER_SUFFIXES:
         return ()
+    if suffix == ".vmdk" and (descriptor := _vmdk_descriptor_of(path)) is not None:
+        return (f"{path} is read as raw: it is one flat extent of the disk that {descriptor} describes",)
     return (f"{path} is read as raw: its content is no {suffix[1:]}, whatever its name says",)
+
+
+def _vmdk_descriptor_of(path: str) -> str | None:
+    """The descriptor beside a file that lists it: its bytes are media, and perhaps not all of it."""
+    from imgkit.containers.vmdk.folder import descriptor_of  # noqa: PLC0415  (loads what reads VMDK)
+
+    return descriptor_of(path)
 
 
 # In probe order; each takes over the file and returns an Image, or returns None and leaves it to the next. A container

@@ -178,13 +178,32 @@ class GrainTables:
                 mended += 1
             elif self._wrong(other) and not wrong:
                 mended += 1
+            elif (right := self._settled(number, index, (one, other))) is not None:
+                entries[index] = right
+                mended += 1
             else:
                 bad[index] = f"the two grain tables disagree: sector {one} and sector {other}"
         if mended:
             self._cache.note(
-                f"grain table {number} of {self._path} has {mended} impossible entries in one of its copies: the other is used"
+                f"grain table {number} of {self._path} has {mended} wrong entries in one of its copies: the other is used"
             )
         return Table(entries, bad)
+
+    def _settled(self, number: int, index: int, candidates: tuple[int, int]) -> int | None:
+        """The only one of two entries at which a compressed grain says that it belongs here, or None."""
+        if not self._header.compressed:
+            return None
+        grain = number * self._header.sizes.entries + index
+        lba = grain * self._header.grain_size // SECTOR
+        claiming = [entry for entry in candidates if entry > 1 and self._marker(entry) == lba]
+        return claiming[0] if len(claiming) == 1 else None
+
+    def _marker(self, entry: int) -> int | None:
+        """The sector of the media that the grain at `entry` says it is of."""
+        if entry * SECTOR + 8 > self._end:
+            return None
+        low, high = self._numbers(entry * SECTOR, 2)
+        return high << 32 | low
 
     def _wrong(self, entry: int) -> str:
         """Why a grain cannot be there, or nothing. The length of a compressed grain is its marker's to say."""
