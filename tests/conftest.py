@@ -33,16 +33,30 @@ def mounted() -> set[str]:
     return {os.fsdecode(line.split()[4]) for line in Path("/proc/self/mountinfo").read_bytes().splitlines()}
 
 
+def exposures() -> dict[int, str]:
+    """Process -> image, of every process that serves an image for imgkit."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().split(b"\0")
+        except OSError:
+            continue  # ended while we looked
+        if b"imgkit-exposure" in words[:8]:
+            found[int(path.parts[2])] = os.fsdecode(words[words.index(b"imgkit-exposure") + 2])
+    return found
+
+
 @pytest.fixture(scope="session", autouse=True)
 def host_left_as_found() -> Iterator[None]:
-    """No loop device and no mount is left behind. Under xdist only the controller's view counts: see pytest_sessionfinish."""
+    """No loop device, mount or exposure is left. Under xdist only the controller's view counts: see pytest_sessionfinish."""
     if os.environ.get("PYTEST_XDIST_WORKER"):
         yield
         return
-    loops, mounts = bound_loop_devices(), mounted()
+    loops, mounts, served = bound_loop_devices(), mounted(), exposures()
     yield
     assert bound_loop_devices() == loops
     assert mounted() == mounts
+    assert exposures().keys() <= served.keys()
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +69,7 @@ def signals_left_as_found() -> Iterator[None]:
 def pytest_sessionstart(session: pytest.Session) -> None:
     """The controller of a parallel run remembers the host's state before any worker starts."""
     if not hasattr(session.config, "workerinput"):
-        session.config.stash[HOST] = (bound_loop_devices(), mounted())
+        session.config.stash[HOST] = (bound_loop_devices(), mounted(), exposures())
 
 
 @pytest.hookimpl(trylast=True)
@@ -63,17 +77,18 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """After all workers are done: what is bound or mounted now and was not before fails the run."""
     if HOST not in session.config.stash or not session.config.pluginmanager.hasplugin("dsession"):
         return
-    loops, mounts = session.config.stash[HOST]
+    loops, mounts, served = session.config.stash[HOST]
     left = [
         f"/dev/{name} ({file.strip()})" for name, file in bound_loop_devices().items() if name not in loops
     ]
     left += sorted(mounted() - mounts)
+    left += [f"pid {pid} ({image})" for pid, image in exposures().items() if pid not in served]
     if left:
         sys.stderr.write("\nleft behind by the tests: " + ", ".join(left) + "\n")
         session.exitstatus = 1
 
 
-HOST = pytest.StashKey[tuple[dict[str, str], set[str]]]()
+HOST = pytest.StashKey[tuple[dict[str, str], set[str], dict[int, str]]]()
 
 
 def need(possible: bool, reason: str) -> None:

@@ -8,8 +8,9 @@ The protocol and the measurements behind it are in docs/guide/attach-and-mount.m
 from __future__ import annotations
 
 from imgkit.attachment.bind import need_privilege
-from imgkit.attachment.changes import backing_now
+from imgkit.attachment.changes import backing_now, files_changed
 from imgkit.attachment.device import LoopDevice, attach, attach_all, keep_all
+from imgkit.attachment.exposed import is_running, left_over, silence
 from imgkit.attachment.extents import check_extent
 from imgkit.attachment.facts import (
     LABEL_LIMIT,
@@ -18,14 +19,17 @@ from imgkit.attachment.facts import (
     Backing,
     BackingChange,
     Detached,
+    Exposed,
     Holder,
     Proof,
     SourceFacts,
 )
+from imgkit.attachment.guard import take_guard
 from imgkit.attachment.holders import holders_of, writers_of
 from imgkit.attachment.listing import list_attachments
 from imgkit.attachment.release import detach
 from imgkit.attachment.source import source_facts
+from imgkit.expose import stop as end_exposure
 from imgkit.linux.signals import signals_held
 
 __all__ = [
@@ -35,6 +39,7 @@ __all__ = [
     "Backing",
     "BackingChange",
     "Detached",
+    "Exposed",
     "Holder",
     "LoopDevice",
     "Proof",
@@ -44,11 +49,17 @@ __all__ = [
     "backing_now",
     "check_extent",
     "detach",
+    "end_exposure",
+    "files_changed",
     "holders_of",
+    "is_running",
     "keep_all",
+    "left_over",
     "list_attachments",
     "need_privilege",
     "signals_held",
+    "silence",
     "source_facts",
+    "take_guard",
     "writers_of",
 ]

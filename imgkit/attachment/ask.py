@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+from imgkit.attachment.facts import split_exposed_name
 from imgkit.linux import loop, sysblock
 from imgkit.linux.files import acting_as, owner_of_place
 from imgkit.linux.mount import read_mountinfo
@@ -27,15 +28,15 @@ sys.stdout.write(" ".join(map(str, (*facts[:7], facts.st_mtime_ns, facts.st_ctim
 """
 
 
-def loop_info(fd: int, number: int) -> loop.LoopInfo64 | None:
-    """What an open loop device is bound to; None where the file system below gives no answer in time.
+def loop_info(fd: int, number: int, *, limit: float = ASK_LIMIT) -> loop.LoopInfo64 | None:
+    """What an open loop device is bound to; None where the file system below gives no answer, or none in time.
 
     Raises:
         OSError: ENXIO where it is bound to nothing.
     """
     if not lies_on_fuse(backing_path(number)):
         return loop.loop_get_status64(fd)
-    answer = _ask(_STATUS_PROGRAM, f"/dev/loop{number}")
+    answer = _ask(_STATUS_PROGRAM, f"/dev/loop{number}", limit)
     return loop.LoopInfo64.unpack(bytes.fromhex(answer)) if answer else None
 
 
@@ -74,7 +75,12 @@ def backing_path(number: int) -> str:
 
 
 def lies_on_fuse(path: str) -> bool:
-    """Whether a path lies on a FUSE mount, from the mount table alone: asking the file system could hang."""
+    """Whether a path lies on a FUSE mount, from the mount table alone: asking the file system could hang.
+
+    What we serve ourselves below a device is in no mount table; it is known by its name.
+    """
+    if split_exposed_name(path) is not None:
+        return True
     best, kind = "", ""
     for mount in read_mountinfo():
         folder = mount.target.rstrip("/") + "/"
@@ -83,13 +89,13 @@ def lies_on_fuse(path: str) -> bool:
     return kind in {"fuse", "fuseblk"} or kind.startswith("fuse.")
 
 
-def _ask(program: str, argument: str) -> str | None:
+def _ask(program: str, argument: str, limit: float = ASK_LIMIT) -> str | None:
     import subprocess  # noqa: PLC0415 - start-up: only where there is FUSE
     import sys  # noqa: PLC0415
 
     command = [sys.executable, "-I", "-S", "-c", program, argument]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=ASK_LIMIT, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False)
     except subprocess.TimeoutExpired:
         return None
     return done.stdout or None

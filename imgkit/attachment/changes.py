@@ -7,11 +7,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from imgkit.attachment.ask import backing_path, stat_in_time
-from imgkit.attachment.facts import Backing, BackingChange
+from imgkit.attachment.exposed import backing_of_stat
+from imgkit.attachment.facts import BackingChange
 from imgkit.attachment.source import backing_of, source_facts
 
 if TYPE_CHECKING:
-    from imgkit.attachment.facts import Attachment, SourceFacts
+    from collections.abc import Sequence
+
+    from imgkit.attachment.facts import Attachment, Backing, SourceFacts
 
 
 def backing_now(attachment: Attachment, *, fd: int | None = None) -> BackingChange:
@@ -25,6 +28,8 @@ def backing_now(attachment: Attachment, *, fd: int | None = None) -> BackingChan
     try:
         if then.kind == "block":
             return _disk_now(attachment, fd)
+        if then.kind == "exposed":
+            return replace(files_changed(attachment.files), now=then)
         now = backing_of(fd, then.path) if fd is not None else _file_now(then, attachment.number)
     except OSError as error:
         detail = f"{then.path} cannot be looked at: {error.strerror}"
@@ -42,26 +47,42 @@ def _file_now(then: Backing, number: int) -> Backing:
     try:
         facts = stat_in_time(then.path)
         if (facts.st_dev, facts.st_ino) == (then.dev, then.ino):
-            return _backing(then.path, facts)
+            return backing_of_stat(then.path, facts)
     except FileNotFoundError:
         facts = None
     renamed = backing_path(number)
     if renamed and renamed != then.path:
         other = stat_in_time(renamed)
         if (other.st_dev, other.st_ino) == (then.dev, then.ino):
-            return _backing(renamed, other)
-    return _backing(then.path, facts or stat_in_time(then.path))
+            return backing_of_stat(renamed, other)
+    return backing_of_stat(then.path, facts or stat_in_time(then.path))
 
 
-def _backing(path: str, facts: os.stat_result) -> Backing:
-    return Backing(
-        path,
-        facts.st_dev,
-        facts.st_ino,
-        facts.st_size,
-        facts.st_mtime_ns,
-        facts.st_ctime_ns,
-        links=facts.st_nlink,
+def files_changed(files: Sequence[Backing]) -> BackingChange:
+    """Compare every file of an exposed image, under its name at attach. What is served says nothing of them."""
+    changed: list[str] = []
+    touched: list[str] = []
+    found = []
+    for then in files:
+        try:
+            facts = stat_in_time(then.path)
+        except OSError as error:
+            changed.append(f"{then.path} cannot be looked at: {error.strerror}")
+            continue
+        now = backing_of_stat(then.path, facts, size=then.size if then.kind == "block" else None)
+        found.append(now)
+        changes = _differences(then, now)
+        changed += changes
+        if not changes and then.kind == "file" and then.ctime_ns != now.ctime_ns:
+            touched.append(
+                f"{then.path}: only ctime differs ({then.ctime_ns} ns at attach, {now.ctime_ns} ns now)"
+            )
+    return BackingChange(
+        changed=bool(changed),
+        touched=bool(touched and not changed),
+        details=(*changed, *touched),
+        now=None,
+        files=tuple(found),
     )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 from imgkit.attachment import source
 from imgkit.attachment.bind import bind_free_device, control_lock, need_privilege
+from imgkit.attachment.exposed import files_of
 from imgkit.attachment.extents import SECTOR, check_extent, tail_notice
 from imgkit.attachment.facts import LABEL_LIMIT, LABEL_PREFIX, Attachment, Detached, split_label
 from imgkit.attachment.guard import take_guard
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
-    from imgkit.attachment.facts import Backing, Guard, Proof, SourceFacts
+    from imgkit.attachment.facts import Backing, Exposed, Guard, Proof, SourceFacts
+    from imgkit.expose import ExposureFacts
     from imgkit.image import Extent, Image
+    from imgkit.linux.files import Identity
 
 
 class LoopDevice:
@@ -131,6 +134,8 @@ class _Below:
     facts: SourceFacts | None
     guard: Guard
     notices: tuple[str, ...]
+    files: tuple[Backing, ...] = ()
+    exposed: Exposed | None = None
 
 
 def attach(
@@ -146,7 +151,8 @@ def attach(
     As a context manager the device is gone at the end. For it to stay: record the outcome, then call keep().
 
     Args:
-        image: An opened image; its own descriptor goes below the device.
+        image: An opened image; its own descriptor goes below the device, or that of a file which a process serves (of a
+            split set or container).
         extent: Bytes of the media.
         label: lo_file_name, `imgkit:<log uuid>:<seq of the intent>`; None says that no log is kept.
         block_size: Logical block; None is 512 for an extent and the image's sector size for the whole media.
@@ -156,7 +162,8 @@ def attach(
         NotPermitted: No CAP_SYS_ADMIN.
         AttachError: The kernel would show, or showed, something else than was asked for; nothing is left.
         Busy: Somebody has the image open for writing.
-        HostError: No loop driver, or one before Linux 5.8.
+        HostError: No loop driver, or one before Linux 5.8; no FUSE where it is needed.
+        ImageError: A split set or container cannot be opened once more by the process that serves it.
     """
     return attach_all(image, [extent], labels=[label], block_size=block_size, direct_io=direct_io)[0]
 
@@ -168,18 +175,24 @@ def attach_all(
     labels: Sequence[str | None] | None = None,
     block_size: int | None = None,
     direct_io: bool = False,
+    identity: Identity | None = None,
 ) -> list[LoopDevice]:
     """Bind one device an extent, all or none: any failure takes down what was bound before it.
 
-    Arguments and errors are those of `attach`; `labels` has one entry an extent.
+    Arguments and errors are those of `attach`; `labels` has one entry an extent, and `identity` says with whose rights
+    the files of the image were opened, where not with our own.
     """
     need_privilege(f"attach {image.path}")
     names = _checked_labels(labels, len(extents))
     plans = [_plan(image, extent, block_size) for extent in extents]
-    with source.open_source(image) as fd, contextlib.ExitStack() as undo:
-        below = _below(fd, image)
+    first = names[0] if names else ""
+    with (
+        source.open_source(image, label=first, identity=identity) as opened,
+        contextlib.ExitStack() as undo,
+    ):
+        below = _below(opened, image)
         # Over FUSE the second page cache costs more than it gives: cold reads 738 MB/s against 325 to 597 (measured).
-        direct = direct_io or statfs_type(fd) == FUSE_SUPER_MAGIC
+        direct = direct_io or statfs_type(opened.fd) == FUSE_SUPER_MAGIC
         devices = []
         for (asked, shown, size), name in zip(plans, names, strict=True):
             wanted = Wanted(shown, size, below.backing.dev, below.backing.ino, direct, name)
@@ -243,8 +256,11 @@ def _plan(image: Image, extent: Extent | None, block_size: int | None) -> tuple[
     return replace(shown, length=shown.length + tail), shown, size
 
 
-def _below(fd: int, image: Image) -> _Below:
+def _below(opened: source.OpenSource, image: Image) -> _Below:
     """Guard first, then facts: nobody can write in between."""
+    if opened.exposure is not None:
+        return _below_exposed(opened, opened.exposure, image)
+    fd = opened.fd
     guard = take_guard(fd, image.path)
     facts = source.source_facts(fd)
     notices = []
@@ -255,6 +271,13 @@ def _below(fd: int, image: Image) -> _Below:
     if guard == "none":
         notices.append(source.NOT_GUARDED)
     return _Below(fd, source.backing_of(fd, image.path), facts, guard, tuple(notices))
+
+
+def _below_exposed(opened: source.OpenSource, exposure: ExposureFacts, image: Image) -> _Below:
+    """The process that serves the image holds the leases; it has made sure that the files are those we opened."""
+    backing = replace(source.backing_of(opened.fd, image.path), kind="exposed")
+    notices, guard = exposure.notices, exposure.guard
+    return _Below(opened.fd, backing, None, guard, notices, files_of(image), opened.exposed)
 
 
 def _attach_one(below: _Below, asked: Extent, wanted: Wanted) -> LoopDevice:
@@ -294,4 +317,6 @@ def _attachment(
         seq=seq,
         source=below.facts,
         notices=(*below.notices, *notices, *tail_notice(tail, proof.block_size)),
+        files=below.files,
+        exposed=below.exposed,
     )

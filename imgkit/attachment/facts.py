@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NoReturn
 
@@ -12,6 +13,9 @@ Guard = Literal["lease", "none", "unknown"]
 
 LABEL_PREFIX = "imgkit:"
 LABEL_LIMIT = 63  # lo_file_name with its closing NUL has 64
+_EXPOSED_PATH = re.compile(
+    r"/imgkit-(?:(?P<log>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-\d+|none-\d+-[0-9a-f]+)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +29,8 @@ class Backing:
         size: Bytes (of a block device: BLKGETSIZE64).
         mtime_ns: Last change of the content, in ns since the epoch.
         ctime_ns: Last change of content or inode.
-        kind: `file` or `block`.
+        kind: `file`, `block`, or `exposed`: a file that a process of imgkit serves; `path` is then the image as opened,
+            and the times say nothing.
         rdev: st_rdev of a block device, else 0.
         links: Names the inode has; 0 once it is deleted.
     """
@@ -36,7 +41,7 @@ class Backing:
     size: int
     mtime_ns: int
     ctime_ns: int
-    kind: Literal["file", "block"] = "file"
+    kind: Literal["file", "block", "exposed"] = "file"
     rdev: int = 0
     links: int = 1
 
@@ -75,7 +80,8 @@ class Proof:
         lo_flags: LOOP_GET_STATUS64 (1 is READ_ONLY, 4 AUTOCLEAR, 16 DIRECT_IO).
         blkroget: BLKROGET.
         sysfs_ro: /sys/block/loopN/ro.
-        device, inode: lo_device and lo_inode: the backing file.
+        device, inode: lo_device and lo_inode: the backing file; None where the process that serves it is gone or
+            silent, so that the kernel cannot say.
         offset, sizelimit: lo_offset and lo_sizelimit.
         size: BLKGETSIZE64.
         block_size: BLKSSZGET.
@@ -86,8 +92,8 @@ class Proof:
     lo_flags: int
     blkroget: bool
     sysfs_ro: bool
-    device: int
-    inode: int
+    device: int | None
+    inode: int | None
     offset: int
     sizelimit: int
     size: int
@@ -113,6 +119,26 @@ class Proof:
 
 
 @dataclass(frozen=True, slots=True)
+class Exposed:
+    """The process that serves an image below a loop device.
+
+    Attributes:
+        name: Of the served file, which sysfs shows as the backing file.
+        pid: Of the process; None where it is gone.
+        answers: Whether the kernel got an answer through it; False where it is stopped or hangs.
+    """
+
+    name: str
+    pid: int | None
+    answers: bool
+
+    @property
+    def alive(self) -> bool:
+        """Whether reads of the device can succeed."""
+        return self.pid is not None and self.answers
+
+
+@dataclass(frozen=True, slots=True)
 class Attachment:
     """A loop device bound by imgkit to an extent of an image.
 
@@ -129,9 +155,11 @@ class Attachment:
         backing: The file below, at attach; in a list: as it is now.
         label: lo_file_name.
         log: UUID of the custody log whose intent made it, or None.
-        seq: Line of that intent, or None.
+        seq: Line of that intent, or None; None too where the kernel cannot be asked for the label.
         source: Facts of the block device below, or None for a file.
         notices: Sentences the examiner should read.
+        files: Every file of an exposed image at attach; empty of any other, and in a list.
+        exposed: The process that serves the image, None where the image's own file lies below.
     """
 
     device: str
@@ -149,6 +177,8 @@ class Attachment:
     seq: int | None = None
     source: SourceFacts | None = None
     notices: tuple[str, ...] = ()
+    files: tuple[Backing, ...] = ()
+    exposed: Exposed | None = None
 
     def is_same_as(self, other: Attachment) -> bool:
         """Whether both name the same use of the same device: what detach compares."""
@@ -191,6 +221,7 @@ class BackingChange:
         details: One sentence each.
         now: What stat says now, None where the file cannot be reached.
         source: What a block device states and has counted now, None for a file.
+        files: What stat says now of every file of an exposed image that can be reached.
     """
 
     changed: bool
@@ -198,6 +229,7 @@ class BackingChange:
     details: tuple[str, ...]
     now: Backing | None
     source: SourceFacts | None = None
+    files: tuple[Backing, ...] = ()
 
     def __bool__(self) -> NoReturn:
         """Refuse to answer: `if change:` does not say which question was asked.
@@ -246,3 +278,17 @@ def split_label(label: str) -> tuple[str | None, int | None]:
     if log == "none" or not seq.isascii() or not seq.isdigit():
         return None, None
     return log, int(seq)
+
+
+def exposed_name(label: str) -> str:
+    """What the served file below devices with this label is called, the first of them where there are several."""
+    return label.replace(":", "-")
+
+
+def split_exposed_name(path: str) -> tuple[str | None, str] | None:
+    """UUID of the log (None where none was kept) and name of a served file, from the path that sysfs shows.
+
+    The file lies in no directory, so its path is seen from its own root. None for any other path.
+    """
+    found = _EXPOSED_PATH.fullmatch(path)
+    return (found["log"], path.removeprefix("/")) if found else None

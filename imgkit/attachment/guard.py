@@ -13,6 +13,8 @@ from imgkit.linux.files import take_read_lease
 from imgkit.linux.mount import read_mountinfo
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from imgkit.attachment.facts import Guard
 
 _INIT_PID_NAMESPACE = 0xEFFFFFFC  # include/linux/proc_ns.h, PROC_PID_INIT_INO
@@ -20,8 +22,13 @@ _UNSEEN_WAIT = 2.0  # a process that is just closing, or one that we cannot see
 _BREAK_WAIT = 5.0  # beyond the kernel's own lease-break-time
 
 
-def take_guard(fd: int, path: str) -> Guard:
+def take_guard(fd: int, path: str, verb: str = "attach") -> Guard:
     """Hold later writers of the file back for as long as `fd`, or a loop device on it, is open.
+
+    Args:
+        fd: Of the file.
+        path: Of it, for the message.
+        verb: What cannot be done while somebody writes to it.
 
     Raises:
         Busy: Somebody has the file open for writing; the message says who.
@@ -35,35 +42,35 @@ def take_guard(fd: int, path: str) -> Guard:
                 return "none"  # not the owner, NFS, SMB, a block device
         else:
             return "lease"
-        _refuse_if_written(fd, path)
+        _refuse_if_written(fd, path, verb)
         if not waited and _lease_state(os.fstat(fd)) == b"BREAKING":
-            _wait_for_break(fd, path)
+            _wait_for_break(fd, path, verb)
             deadline, waited = time.monotonic() + _UNSEEN_WAIT, True
         if time.monotonic() > deadline:
-            raise _written(path, "a process that cannot be seen from here has it open for writing")
+            raise _written(path, "a process that cannot be seen from here has it open for writing", verb)
         time.sleep(0.02)
 
 
-def _refuse_if_written(fd: int, path: str) -> None:
+def _refuse_if_written(fd: int, path: str, verb: str) -> None:
     writers = writers_of(fd)
     if writers:
-        raise _written(path, "; ".join(map(str, writers)))
+        raise _written(path, "; ".join(map(str, writers)), verb)
 
 
-def _written(path: str, who: str) -> Busy:
+def _written(path: str, who: str, verb: str) -> Busy:
     return Busy(
-        f"cannot attach {path}: {who}",
-        hint="wait until the acquisition or copy is done, or stop that process; then attach again",
+        f"cannot {verb} {path}: {who}",
+        hint=f"wait until the acquisition or copy is done, or stop that process; then {verb} again",
     )
 
 
-def _wait_for_break(fd: int, path: str) -> None:
+def _wait_for_break(fd: int, path: str, verb: str) -> None:
     """A writer waits in open(); the kernel lets it in once an earlier lease has had its time."""
     with open("/proc/sys/fs/lease-break-time", "rb") as file:
         deadline = time.monotonic() + int(file.read()) + _BREAK_WAIT
     while _lease_state(os.fstat(fd)) == b"BREAKING":
         if time.monotonic() > deadline:
-            raise _written(path, "a lease on it is being broken for a writer that waits")
+            raise _written(path, "a lease on it is being broken for a writer that waits", verb)
         time.sleep(0.1)
 
 
@@ -72,28 +79,37 @@ def guard_of(dev: int, ino: int) -> Guard:
 
     `unknown` where nothing is seen from a pid namespace other than the first: it hides the locks of those who exited.
     """
-    state = _lease_state_of(dev, ino)
-    if state == b"ACTIVE":
+    return guard_of_files([(dev, ino)])  # BREAKING is none: a writer waits and will be let in
+
+
+def guard_of_files(files: Sequence[tuple[int, int]]) -> Guard:
+    """guard_of of several files (device, inode) at once: the worst of them."""
+    states = _lease_states(files)
+    if all(state == b"ACTIVE" for state in states):
         return "lease"
-    if state is None and os.stat("/proc/self/ns/pid").st_ino != _INIT_PID_NAMESPACE:
+    if b"BREAKING" not in states and os.stat("/proc/self/ns/pid").st_ino != _INIT_PID_NAMESPACE:
         return "unknown"
-    return "none"  # BREAKING: a writer waits and will be let in
+    return "none"
 
 
 def _lease_state(facts: os.stat_result) -> bytes | None:
-    return _lease_state_of(facts.st_dev, facts.st_ino)
+    return _lease_states([(facts.st_dev, facts.st_ino)])[0]
 
 
-def _lease_state_of(dev: int, ino: int) -> bytes | None:
-    """State of the leases on a file: BREAKING where any is, else ACTIVE; None where there is none."""
+def _lease_states(files: Sequence[tuple[int, int]]) -> list[bytes | None]:
+    """State of the leases on each file: BREAKING where any is, else ACTIVE; None where there is none."""
     with open("/proc/locks", "rb") as file:
         lines = [line.split() for line in file]
-    wanted = str(ino).encode()
-    found = [fields for fields in lines if fields[1] == b"LEASE" and fields[5].split(b":")[2] == wanted]
-    if found:
-        devices = {dev, *_superblocks(dev)}
-        found = [fields for fields in found if _device(fields[5]) in devices]
-    states = {fields[2] for fields in found}
+    leases: dict[bytes, list[list[bytes]]] = {}
+    for fields in lines:
+        if fields[1] == b"LEASE":
+            leases.setdefault(fields[5].split(b":")[2], []).append(fields)
+    return [_state_of(leases.get(str(ino).encode(), []), dev) for dev, ino in files]
+
+
+def _state_of(leases: Sequence[list[bytes]], dev: int) -> bytes | None:
+    devices = {dev, *_superblocks(dev)} if leases else set()
+    states = {fields[2] for fields in leases if _device(fields[5]) in devices}
     return b"BREAKING" if b"BREAKING" in states else min(states, default=None)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from imgkit.attachment.facts import Proof
@@ -13,6 +14,13 @@ from imgkit.linux import blockdev, loop, sysblock
 
 if TYPE_CHECKING:
     from imgkit.image import Extent
+
+
+_FLAG_FILES = {
+    "autoclear": loop.LO_FLAGS_AUTOCLEAR,
+    "partscan": loop.LO_FLAGS_PARTSCAN,
+    "dio": loop.LO_FLAGS_DIRECT_IO,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +67,35 @@ def read_proof(fd: int, number: int, *, info: loop.LoopInfo64 | None = None) -> 
     )
 
 
+def proof_by_sysfs(fd: int, number: int, *, device: int | None, inode: int | None) -> Proof:
+    """read_proof where LOOP_GET_STATUS64 cannot be answered: sysfs has the flags and the range, not the file's numbers.
+
+    Args:
+        fd: The open loop device.
+        number: Of it.
+        device: Of the file below (st_dev), where something else than the kernel says so; else None.
+        inode: The same of st_ino.
+
+    Raises:
+        OSError: ENXIO where it is bound to nothing.
+    """
+    name = f"loop{number}"
+    attributes = {
+        key: sysblock.read_number(name, f"loop/{key}") for key in (*_FLAG_FILES, "offset", "sizelimit")
+    }
+    read_only = sysblock.read_number(name, "ro") == 1
+    offset, sizelimit = attributes["offset"], attributes["sizelimit"]
+    if offset is None or sizelimit is None:
+        raise OSError(errno.ENXIO, os.strerror(errno.ENXIO), f"/dev/{name}")
+    flags = sum(flag for key, flag in _FLAG_FILES.items() if attributes[key])
+    info = loop.LoopInfo64(
+        lo_offset=offset,
+        lo_sizelimit=sizelimit,
+        lo_flags=flags | (loop.LO_FLAGS_READ_ONLY if read_only else 0),
+    )
+    return replace(read_proof(fd, number, info=info), device=device, inode=inode)
+
+
 def check_proof(proof: Proof, wanted: Wanted, device: str) -> tuple[str, ...]:
     """Compare, and return notices about what the kernel left out without harm.
 
@@ -74,7 +111,7 @@ def check_proof(proof: Proof, wanted: Wanted, device: str) -> tuple[str, ...]:
         )
     if (proof.device, proof.inode) != (wanted.dev, wanted.ino):
         raise AttachError(
-            f"{device} shows inode {proof.inode} of device {_numbers(proof.device)},"
+            f"{device} shows inode {proof.inode} of device {_numbers(proof.device or 0)},"
             f" asked was inode {wanted.ino} of {_numbers(wanted.dev)}"
         )
     shown = (proof.offset, proof.sizelimit, proof.size)

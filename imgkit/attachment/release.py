@@ -7,19 +7,20 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from imgkit.attachment.ask import loop_info
+from imgkit.attachment.ask import backing_path, loop_info
 from imgkit.attachment.bind import need_privilege, open_node
 from imgkit.attachment.changes import backing_now
+from imgkit.attachment.exposed import end_of, exposure_named, guard_now, silence
 from imgkit.attachment.facts import BackingChange, Detached
 from imgkit.attachment.guard import guard_of
 from imgkit.attachment.holders import holders_of
-from imgkit.attachment.prove import read_proof
+from imgkit.attachment.prove import proof_by_sysfs, read_proof
 from imgkit.attachment.source import diskseq_of
 from imgkit.errors import AttachError, Busy
 from imgkit.linux import loop, sysblock
 
 if TYPE_CHECKING:
-    from imgkit.attachment.facts import Attachment, Holder, Proof
+    from imgkit.attachment.facts import Attachment, Guard, Holder, Proof
 
 RELEASE_LIMIT = 5.0
 _FIRST_SLEEP = 0.0002
@@ -51,6 +52,8 @@ def detach(attachment: Attachment, *, timeout: float = RELEASE_LIMIT, own: int |
         if fd is None or not _is_ours(attachment, fd, info):
             return _gone(attachment)
         _refuse_if_built_upon(attachment)
+        if info is None:
+            silence(fd, attachment)  # or the release would wait as the reads do
         seen = _look(attachment, fd, info)
         loop.loop_clr_fd(fd)
     except OSError as error:
@@ -63,6 +66,7 @@ def detach(attachment: Attachment, *, timeout: float = RELEASE_LIMIT, own: int |
     except Busy:
         if _put_back(attachment):
             raise
+    end_of(attachment)
     return seen
 
 
@@ -109,13 +113,25 @@ def _open_ours(attachment: Attachment) -> int | None:
 
 def _is_ours(attachment: Attachment, fd: int, info: loop.LoopInfo64 | None) -> bool:
     """diskseq, or the label: LOOP_CHANGE_FD, which swaps the file below, raises diskseq and leaves the label."""
-    if info is not None and info.lo_file_name == attachment.label.encode():
+    if info is not None and attachment.label and info.lo_file_name == attachment.label.encode():
         return True
-    return attachment.diskseq is not None and diskseq_of(fd) == attachment.diskseq
+    if attachment.diskseq is not None or info is not None or attachment.exposed is None:
+        return attachment.diskseq is not None and diskseq_of(fd) == attachment.diskseq
+    # Before 5.15, and nobody answers for the file below: its name has the log and the line, sysfs has the range.
+    proof = proof_by_sysfs(fd, attachment.number, device=None, inode=None)
+    same = (proof.offset, proof.sizelimit) == (attachment.proof.offset, attachment.proof.sizelimit)
+    return same and backing_path(attachment.number) == f"/{attachment.exposed.name}"
+
+
+def _guard(attachment: Attachment) -> Guard:
+    if attachment.exposed is None:
+        return guard_of(attachment.backing.dev, attachment.backing.ino)
+    return guard_now(exposure_named(attachment.exposed.name), attachment.files)
 
 
 def _gone(attachment: Attachment) -> Detached:
-    guard = guard_of(attachment.backing.dev, attachment.backing.ino)
+    guard = _guard(attachment)
+    end_of(attachment)
     return Detached(attachment, None, guard, backing_now(attachment), 0, gone_before=True)
 
 
@@ -127,12 +143,19 @@ def _refuse_if_built_upon(attachment: Attachment) -> None:
 
 
 def _look(attachment: Attachment, fd: int, info: loop.LoopInfo64 | None) -> Detached:
-    guard = guard_of(attachment.backing.dev, attachment.backing.ino)
+    guard = _guard(attachment)
+    if attachment.exposed is not None and info is None:
+        then = attachment.proof  # the name of the served file is its own, so these are still its numbers
+        proof = proof_by_sysfs(fd, attachment.number, device=then.device, inode=then.inode)
+        return _judged(attachment, proof, guard)
     if info is None:
         detail = f"{attachment.backing.path} cannot be looked at: the file server does not answer"
         changes = BackingChange(changed=True, touched=False, details=(detail,), now=None)
         return Detached(attachment, None, guard, changes, 0)
-    proof = read_proof(fd, attachment.number, info=info)
+    return _judged(attachment, read_proof(fd, attachment.number, info=info), guard)
+
+
+def _judged(attachment: Attachment, proof: Proof, guard: Guard) -> Detached:
     changes = backing_now(attachment)
     swapped = _swapped(attachment, proof)
     if swapped:
@@ -167,6 +190,8 @@ def _put_back(attachment: Attachment) -> bool:
         info = loop_info(fd, attachment.number)
         if not _is_ours(attachment, fd, info):
             return False
+        if info is None and attachment.exposed is not None:
+            return True  # nobody can be asked to put it back; it goes with its last close
         if info is not None and attachment.proof.staying:
             loop.loop_set_status64(fd, replace(info, lo_flags=info.lo_flags & ~loop.LO_FLAGS_AUTOCLEAR))
         return True

@@ -6,17 +6,22 @@ import contextlib
 import errno
 import os
 import stat
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from imgkit.attachment.facts import LABEL_PREFIX, Backing, SourceFacts
+from imgkit.attachment.ask import loop_info
+from imgkit.attachment.exposed import expose_image
+from imgkit.attachment.facts import LABEL_PREFIX, Backing, Exposed, SourceFacts
 from imgkit.attachment.holders import holders_of
 from imgkit.errors import AttachError, Busy, SizeMismatch
-from imgkit.linux import blockdev, loop, sysblock
+from imgkit.linux import blockdev, sysblock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from imgkit.expose import ExposureFacts
     from imgkit.image import Image
+    from imgkit.linux.files import Identity
 
 NO_WRITE_BLOCKER = (
     "no write blocker seen: the kernel would accept writes to the source disk from other programs"
@@ -45,22 +50,69 @@ def backing_of(fd: int, path: str) -> Backing:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class OpenSource:
+    """What is to lie below devices.
+
+    Attributes:
+        fd: Of the image's own file or disk, or of the file that serves the image.
+        exposure: What serves it, or None.
+    """
+
+    fd: int
+    exposure: ExposureFacts | None = None
+
+    @property
+    def exposed(self) -> Exposed | None:
+        """As an attachment has it."""
+        served = self.exposure
+        return None if served is None else Exposed(served.name, served.pid, answers=True)
+
+
 @contextlib.contextmanager
-def open_source(image: Image) -> Iterator[int]:
-    """Yield the descriptor to put below a loop device: of a file the image's own, so that what was verified is attached.
+def open_source(image: Image, *, label: str, identity: Identity | None = None) -> Iterator[OpenSource]:
+    """Yield what to put below loop devices: of a file the image's own, so that what was verified is attached.
 
     A block device is opened once more with O_EXCL, which keeps it from being mounted as long as the loop device is bound.
+    Whatever else the media is stored in is served as a file by a process of its own, one for all devices of a call: it
+    ends with the last of them.
+
+    Args:
+        image: An opened image.
+        label: lo_file_name of the first device; the served file is called after it.
+        identity: With whose rights the files of the image are opened once more; None: our own.
 
     Raises:
-        AttachError: The media is not one plain file or block device, or it changed size since it was opened.
-        Busy: Somebody holds the block device.
+        AttachError: The media is neither file nor block device, or it changed size since it was opened.
+        Busy: Somebody holds the block device, or has a file of the image open for writing.
+        HostError: This host lacks what serves it.
+        ImageError: The image cannot be opened once more.
     """
     fd = image.backing_fileno()
     if fd is None:
-        raise AttachError(
-            f"cannot attach {image.path}: attach of a split set or container ({image.format}) comes with the next release",
-            hint="info, hash, verify and partitions work on it now",
-        )
+        with expose_image(image, label, identity) as exposure:
+            _check_size(exposure.fileno(), image)
+            yield OpenSource(exposure.fileno(), exposure.facts)
+    else:
+        with _open_plain(image, fd) as plain:
+            yield OpenSource(plain)
+
+
+def check_source(image: Image) -> None:
+    """Refuse what open_source would refuse, without starting anything.
+
+    Raises:
+        AttachError, Busy: As open_source.
+    """
+    fd = image.backing_fileno()
+    if fd is not None:
+        with _open_plain(image, fd):
+            return
+
+
+@contextlib.contextmanager
+def _open_plain(image: Image, fd: int) -> Iterator[int]:
+    """The image's own file, or its block device once more."""
     facts = os.fstat(fd)
     if stat.S_ISBLK(facts.st_mode):
         exclusive = _open_exclusive(fd, image.path)
@@ -112,11 +164,13 @@ def loops_of_ours_on(rdev: int) -> list[str]:
         except OSError:
             continue
         try:
-            info = loop.loop_get_status64(fd)
+            info = loop_info(fd, number)
         except OSError:
             continue
         finally:
             os.close(fd)
+        if info is None:
+            continue  # it lies on a file server
         if info.lo_rdevice == rdev and info.lo_file_name.startswith(LABEL_PREFIX.encode()):
             found.append(device)
     return found

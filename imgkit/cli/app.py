@@ -21,6 +21,8 @@ COMMANDS = {
     "mount": "attach",
     "unmount": "attach",
     "status": "attach",
+    "expose": "expose",
+    "unexpose": "expose",
     "case": "case",
     "log": "log",
     "doctor": "host",

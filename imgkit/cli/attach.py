@@ -270,7 +270,10 @@ def _tell_taken_down(item: TakenDown) -> None:
         notice(f"{device}: EVIDENCE CHANGED: {text}")
     for text in item.touched:
         notice(f"{device}: touched: {text}; verify the image")
-    if item.error is None and item.guard == "none":
+    exposed = item.attached.attachment.exposed
+    if item.error is None and exposed is not None and not exposed.alive:
+        notice(f"{device}: the process that served the image did not answer any more: reads had failed")
+    elif item.error is None and item.guard == "none":
         notice(f"{device}: not guarded against writers while attached: verify the image")
     if item.error is None and not item.compared:
         notice(f"{device} was attached by {item.by}: the image was not compared with how it was at attach")
@@ -304,14 +307,20 @@ def status(as_json: options.JsonOption = False) -> int:
     found = standing(memory_of(os.environ))
     there = found.attachments
     if as_json:
-        emit({"schema": "imgkit.status.v1", "attachments": there, "skipped": [], "proved": found.proved})
+        document = {"schema": "imgkit.status.v1", "attachments": there, "skipped": []}
+        emit(document | {"exposures": found.exposures, "proved": found.proved})
     elif there:
         headers = ("device", "nr", "proof", "guard", "case: by", "mounted at", "image")
         table(headers, [_status_row(item) for item in there], right=(1,), narrow=_say_attachment)
+    if found.exposures and not as_json:
+        table(("exposed at", "pid", "case: by", "image"), [_exposure_row(item) for item in found.exposures])
     if not found.proved:
         notice(NEEDS_ROOT)
-    elif not there and not as_json:
+    elif not there and not found.exposures and not as_json:
         notice("nothing is attached")
+    for item in () if as_json else found.exposures:
+        for text in item["notices"]:
+            notice(f"{item['file'] or item['image']['path']}: {text}")
     for item in () if as_json else there:
         for text in item["notices"]:
             notice(f"{item['device']}: {text}")
@@ -327,10 +336,19 @@ def _status_row(item: Document) -> tuple[str, ...]:
         str(item["partition"] or ""),
         _PROOF[item["read_only"]],
         item["guard"],
-        f"{item['case'] or '?'}: {(item['examiner'] or 'unknown').partition(' <')[0]}",
+        _whose(item),
         item["mountpoint"] or "",
         str(item["image"]["path"]),
     )
+
+
+def _exposure_row(item: Document) -> tuple[str, ...]:
+    path = str(item["image"]["path"])
+    return (item["file"] or "nothing", str(item["exposed"]["pid"] or "gone"), _whose(item), path)
+
+
+def _whose(item: Document) -> str:
+    return f"{item['case'] or '?'}: {(item['examiner'] or 'unknown').partition(' <')[0]}"
 
 
 def _say_attachment(row: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import stat
@@ -9,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from imgkit.custody.clock import boot_id
 from imgkit.custody.durable import told
-from imgkit.custody.record import LINE_LIMIT, OPENING_TYPES, decode, is_json, is_newer, printable, validate
+from imgkit.custody.enclosures import FOLDER as ENCLOSURES
+from imgkit.custody.record import (
+    LINE_LIMIT,
+    OPENING_TYPES,
+    decode,
+    decode_document,
+    is_json,
+    is_newer,
+    printable,
+    validate,
+)
 from imgkit.custody.session import process_start
 from imgkit.errors import CustodyError
 from imgkit.linux.files import acting_as
@@ -86,6 +97,28 @@ def read_opening(path: str) -> dict[str, Any]:
     if opening.get("type") not in OPENING_TYPES or opening.get("seq") != 1 or validate(opening):
         raise CustodyError(f"{path!r} does not begin as a custody log", code="SCHEMA")
     return opening
+
+
+def enclosed_list(
+    log: str, reference: Mapping[str, Any], *, identity: Identity | None = None
+) -> list[dict[str, Any]]:
+    """Return the list that a record of the log at a path names by digest, from enclosures/ beside it.
+
+    Raises:
+        CustodyError: It is not there (withheld), or code ENCLOSURE_CHANGED: it is not what the record names.
+    """
+    name = os.path.basename(str(reference["enclosure"]))
+    path = os.path.join(os.path.dirname(log), ENCLOSURES, name)
+    with acting_as(identity), told(f"read enclosure {path!r}"):
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with open(fd, "rb") as file, told(f"read enclosure {path!r}"):
+        document = file.read()
+    if hashlib.sha256(document).hexdigest() != reference["sha256"]:
+        raise CustodyError(
+            f"enclosure {path!r} does not hold the bytes its record names", code="ENCLOSURE_CHANGED"
+        )
+    value = decode_document(document)
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def open_intents(lines: Iterable[tuple[int, bytes]]) -> tuple[list[dict[str, Any]], int]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from imgkit.attachment import Backing
 from imgkit.custody.clock import boot_id
 from imgkit.custody.record import path_fields, path_of
 from imgkit.examination.devices import source_document
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from imgkit.attachment import Attachment, Backing, Detached, Proof
+    from imgkit.attachment import Attachment, Detached, Exposed, Proof
     from imgkit.mounting import Mount
 
 Record = dict[str, Any]
@@ -52,6 +53,8 @@ def attachment_facts(attachment: Attachment) -> Record:
         },
         "backing": _backing_facts(attachment.backing),
     }
+    if attachment.exposed is not None:
+        facts["exposed"] = {"name": attachment.exposed.name, "pid": attachment.exposed.pid}
     if attachment.source is not None:
         facts["source"] = source_document(attachment.source)
     if attachment.notices:
@@ -81,6 +84,9 @@ def detached_facts(result: Detached, *, compared: bool) -> Record:
         facts["backing"] = _backing_facts(result.changes.now)
     if result.changes.source is not None:
         facts["source"] = source_document(result.changes.source)
+    if result.attachment.exposed is not None:
+        facts["exposed"] = exposed_document(result.attachment.exposed)
+        facts["files_after"] = [_backing_facts(file) for file in result.changes.files]
     return facts
 
 
@@ -133,6 +139,11 @@ def _backing_facts(backing: Backing) -> Record:
     }
 
 
+def exposed_document(exposed: Exposed | None) -> Record | None:
+    """`exposed` of documents and records: the process that serves the image; null where its own file lies below."""
+    return None if exposed is None else {"pid": exposed.pid, "alive": exposed.alive}
+
+
 def counters(proof: Proof) -> tuple[int, int]:
     """What the node counted when it was bound: it may have served others before."""
     return proof.sectors_written, proof.sectors_discarded
@@ -150,8 +161,8 @@ def proof_document(proof: Proof, counted: tuple[int, int] | None) -> Record:
         "lo_flags": proof.lo_flags,
         "blkroget": proof.blkroget,
         "sysfs_ro": proof.sysfs_ro,
-        "device": str(proof.device),
-        "inode": str(proof.inode),
+        "device": None if proof.device is None else str(proof.device),
+        "inode": None if proof.inode is None else str(proof.inode),
         "sectors_written": None if written is None else proof.sectors_written - written,
         "sectors_discarded": None if discarded is None else proof.sectors_discarded - discarded,
     }
@@ -179,13 +190,19 @@ def is_told_by(attachment: Attachment, data: Mapping[str, Any], boot: str) -> bo
     if device is not None:
         return bool(device == attachment.device and data.get("diskseq", 0) <= (attachment.diskseq or 0))
     files = data.get("files")
-    if not isinstance(files, list) or not files:
+    if not isinstance(files, list) or not files or attachment.exposed is not None:
         return True
     return (files[0].get("dev"), files[0].get("ino")) == (str(proof.device), str(proof.inode))
 
 
-def recorded(attachment: Attachment, data: Record) -> Attachment:
-    """A listed attachment with the facts that its outcome recorded: what detach compares with."""
+def recorded(attachment: Attachment, data: Record, files: Sequence[Record] = ()) -> Attachment:
+    """A listed attachment with the facts that its outcome recorded: what detach compares with.
+
+    Args:
+        attachment: From the kernel.
+        data: Of the outcome.
+        files: The files of the image as the log has them; they count where the image is exposed.
+    """
     backing, proof = data["backing"], data["proof"]
     source = attachment.source
     if source is not None and "source" in data:
@@ -197,6 +214,7 @@ def recorded(attachment: Attachment, data: Record) -> Attachment:
         attachment,
         guard=data["guard"],
         source=source,
+        files=files_of_record(files) if backing["kind"] == "exposed" else (),
         backing=replace(
             attachment.backing,
             path=path_of(backing),
@@ -219,6 +237,17 @@ def recorded(attachment: Attachment, data: Record) -> Attachment:
     )
 
 
+def files_of_record(files: Sequence[Record]) -> tuple[Backing, ...]:
+    """The files of an image as a record has them, to compare with."""
+    return tuple(_file_of(item) for item in files)
+
+
+def _file_of(item: Record) -> Backing:
+    """A file as file_facts recorded it."""
+    dev, ino, mtime, ctime = (int(item.get(key, 0)) for key in ("dev", "ino", "mtime", "ctime"))
+    return Backing(path_of(item), dev, ino, item["bytes"], mtime, ctime, links=0)  # links: not recorded
+
+
 def attachment_document(attached: Attached) -> Record:
     """An entry of `attachments` in every JSON document (docs/cli.md)."""
     attachment, mounted = attached.attachment, attached.mount
@@ -233,6 +262,7 @@ def attachment_document(attached: Attached) -> Record:
         "read_only": attachment.read_only,
         "guard": attachment.guard,
         "proof": proof_document(attachment.proof, attached.counted),
+        "exposed": exposed_document(attachment.exposed),
         "image": attached.image,
         "exhibit": attached.exhibit,
         "mountpoint": mounted.target if mounted else None,

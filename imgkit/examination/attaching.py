@@ -10,7 +10,7 @@ from imgkit.attachment import LoopDevice, attach_all, keep_all, signals_held
 from imgkit.doctor import udev_rule_present, udevd_running
 from imgkit.errors import AttachError, CustodyError, ImgkitError
 from imgkit.examination.attached import Attached, attachment_facts, counters, detached_facts
-from imgkit.examination.evidence import file_facts, files_record, image_document
+from imgkit.examination.evidence import image_document, image_record
 from imgkit.examination.inspecting import filesystem_document
 from imgkit.examination.planning import block_size_of, held_by
 from imgkit.image import Extent
@@ -120,7 +120,8 @@ def open_acts(examination: Examination, evidence: Evidence, targets: Sequence[Ta
                 "length": extent.length,
                 "block_size": block_size_of(evidence, target),
                 "read_only": True,
-                **files_record(file_facts(evidence.image)),
+                "size": evidence.image.size,
+                **image_record(evidence.image),
             }
             if target.partition is not None:
                 asked["partition"] = target.partition
@@ -138,6 +139,7 @@ def bind(evidence: Evidence, targets: Sequence[Target], acts: Sequence[Act]) -> 
             [target.extent for target in targets],
             labels=[f"imgkit:{act.intent.log}:{act.intent.seq}" for act in acts],
             block_size=block_size_of(evidence, targets[0]),
+            identity=evidence.identity,
         )
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import shlex
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from imgkit.attachment import detach, signals_held
+from imgkit.attachment import detach, end_exposure, left_over, signals_held, silence
 from imgkit.attachment.release import is_gone
 from imgkit.errors import AttachError, CustodyError, ImgkitError, UsageError
 from imgkit.examination.attached import Attached, detached_facts, mount_facts, recorded
 from imgkit.examination.cases import identity_in
 from imgkit.examination.knowledge import KnownLogs, log_uuid
 from imgkit.examination.recorder import Recorder
+from imgkit.expose import list_exposures
 from imgkit.mounting import list_mounts, unmount
 
 if TYPE_CHECKING:
@@ -95,8 +97,25 @@ class Takedown:
         return self._recorder.records
 
     def detach(self, selection: Selection) -> list[TakenDown]:
-        """Detach what is selected; a mounted one is refused by name."""
-        return [self._one(item, may_unmount=False) for item in self._select(selection)]
+        """Detach what is selected; a mounted one is refused by name. `--all` ends what serves devices no more, too."""
+        done = [self._one(item, may_unmount=False) for item in self._select(selection)]
+        if selection.everything:
+            self._end_left_over(everyone=selection.everyone)
+        return done
+
+    def _end_left_over(self, *, everyone: bool) -> None:
+        """Processes that were to serve devices and serve none: the log has the attach as interrupted."""
+        for facts in list_exposures():
+            if facts.directory is not None:
+                self._notify(
+                    f"exposed, and stays: {facts.directory} (imgkit unexpose {shlex.quote(facts.directory)})"
+                )
+        for facts in left_over():
+            origin = self._logs.origin_of_exposure(facts.name)
+            if not everyone and not self._is_mine(origin):
+                continue
+            end_exposure(facts)
+            self._notify(f"ended pid {facts.pid}, which served {facts.path} for no device any more")
 
     def unmount(self, selection: Selection) -> list[TakenDown]:
         """Unmount and detach what is selected and mounted."""
@@ -123,6 +142,11 @@ class Takedown:
             found = [item for item in there if _is_meant(item, name)]
             # An image that was replaced meanwhile: its name now leads to another file, and still says what is meant.
             found = found or [item for item in there if self._logs.origin(item.attachment).was_at(name)]
+            if not found and (exposed := exposed_at(name)) is not None:
+                raise AttachError(
+                    f"an image is exposed at {name}, and attached to nothing",
+                    hint=f"imgkit unexpose {shlex.quote(exposed)}",
+                )
             if not found:
                 raise AttachError(
                     f"{name} is nothing that imgkit attached", hint="imgkit status shows what is attached"
@@ -188,6 +212,8 @@ class Takedown:
                     # Held open: the last unmount would free the device before it is asked what it was.
                     pin = os.open(item.attachment.device, os.O_RDONLY | os.O_CLOEXEC)
                     held.callback(os.close, pin)
+                    if item.attachment.exposed is not None and not item.attachment.exposed.alive:
+                        silence(pin, item.attachment)  # or the unmount would wait as the reads do
                     still_there = not is_gone(item.attachment)
                     for mounted in list_mounts([item.attachment]) if still_there else ():
                         self._unmount(item, mounted, done)
@@ -223,8 +249,8 @@ class Takedown:
         origin = self._logs.origin(attachment)
         done.log, done.by = origin.log, origin.who
         if origin.data is not None:
-            attachment = recorded(attachment, origin.data)
-            done.compared = True
+            attachment = recorded(attachment, origin.data, origin.files)
+            done.compared = origin.unlisted is None
         data: Record = {
             "device": attachment.device,
             "diskseq": attachment.diskseq or 0,
@@ -245,6 +271,13 @@ class Takedown:
                 facts = {**data, "details": list(details)}
                 missed = self._recorder.event(origin, kind, facts, exhibit=item.exhibit, lines=done.lines)
                 done.spooled = done.spooled or missed
+
+
+def exposed_at(name: str) -> str | None:
+    """The directory of that name where an image is exposed, or None."""
+    path = os.path.abspath(name)
+    directory = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
+    return directory if any(item.directory == directory for item in list_exposures()) else None
 
 
 def _some(names: Sequence[str], between: str = ", ") -> str:

@@ -296,7 +296,14 @@ def image_document(image: Image) -> Record:
         "size": image.size,
         "sector_size": image.sector_size,
     }
-    segments = [{**_named(segment), "size": segment.size} for segment in image.segments]
+    return document | segments_document(
+        [{**_named(segment), "size": segment.size} for segment in image.segments]
+    )
+
+
+def segments_document(segments: list[Record]) -> Record:
+    """`segments` of `image`: path and size of every file; of a long list its count and digest."""
+    document: Record = {}
     if len(segments) > MANY_SEGMENTS:
         text = json.dumps(segments, sort_keys=True, separators=(",", ":"))
         document["segments"] = []

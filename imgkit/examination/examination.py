@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from imgkit.custody.session import Session
     from imgkit.errors import OutcomeSpooled
     from imgkit.examination.attached import Attached
+    from imgkit.examination.exposing import ExposedImage
     from imgkit.examination.planning import Skipped
     from imgkit.examination.verifying import Verified
     from imgkit.image import Image
@@ -309,6 +310,12 @@ class Examination:
         from imgkit.examination.mounts import mounted_image
 
         return mounted_image(self, evidence, partitions=partitions, directory=directory)
+
+    def exposed(self, evidence: Evidence, directory: str) -> AbstractContextManager[ExposedImage]:
+        """Show the media as a file in a directory; it stays if the block ends well: see exposing."""
+        from imgkit.examination.exposing import exposed_image
+
+        return exposed_image(self, evidence, directory)
 
     def hash(self, evidence: Evidence, **options: Any) -> Verified:
         """Digests of the media or of parts: see verifying.hash_image."""

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from imgkit.attachment import list_attachments
 from imgkit.attachment.extents import tail_notice
+from imgkit.attachment.facts import split_exposed_name
 from imgkit.custody.clock import boot_id
-from imgkit.custody.reading import read_records
+from imgkit.custody.reading import enclosed_list, read_records
 from imgkit.custody.record import path_fields, path_of
 from imgkit.errors import CustodyError
 from imgkit.examination.attached import Attached, counted_before, is_told_by
 from imgkit.examination.cases import identity_in
+from imgkit.examination.evidence import segments_document
 from imgkit.image import Extent
 from imgkit.mounting import list_mounts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from imgkit.attachment import Attachment, Backing
     from imgkit.custody.state import StateFolder
@@ -39,7 +41,9 @@ class Origin:
         case: Number of the case, or the name of its folder, or None.
         actor_id, actor_name: Who attached it, or None.
         data: Of the outcome of the attach, or None where the log cannot be read or has none.
+        image: What the log says of the image: format and size, where it says them.
         exhibit, partition, files, mounts: From the log.
+        unlisted: Why `files` is not known, where the log names it by digest alone; else None.
     """
 
     log: str | None = None
@@ -52,8 +56,10 @@ class Origin:
     data: Record | None = None
     exhibit: str | None = None
     partition: int | None = None
+    image: Mapping[str, Any] = field(default_factory=dict)
     files: tuple[Record, ...] = ()
     mounts: tuple[Record, ...] = ()
+    unlisted: str | None = None
 
     @property
     def who(self) -> str:
@@ -91,6 +97,7 @@ class KnownLogs:
         self._told: dict[tuple[str, int], _Told] = {}
         self._created: dict[tuple[str, str], list[str]] = {}
         self._runs: dict[tuple[str, int], list[str]] = {}
+        self._lists: dict[str, tuple[Record, ...] | str] = {}  # of files, by name of the enclosure
         self._lines: dict[
             str, int
         ] = {}  # of each log that was looked for; 0: it could not be read to its end
@@ -118,27 +125,70 @@ class KnownLogs:
     def origin(self, attachment: Attachment) -> Origin:
         """What is known of where an attachment comes from: the label names a line, and that line must tell of it."""
         log, line = attachment.log, attachment.seq
-        if log is None or line is None:
+        if log is None:
             return Origin()
         if log not in self._lines:
             self._lines[log] = self._read_log(log)
+        if line is None:
+            return self._origin_by_device(log, attachment)
         told = self._told.get((log, line))
         if told is not None and is_told_by(attachment, told.data, told.boot):
-            return told.origin
+            return self._listed(told)
         lost = None
         if self._lines[log]:
             is_there = line <= self._lines[log]
             lost = f"tells of something else at line {line}" if is_there else f"no longer has line {line}"
         return Origin(log, line, self.path_of_log(log), lost)
 
+    def origin_of_exposure(self, name: str) -> Origin:
+        """What is known of the attach that a served file is called after."""
+        found = split_exposed_name(f"/{name}")
+        if found is None or found[0] is None:
+            return Origin()
+        log, line = found[0], int(name.rpartition("-")[2])
+        if log not in self._lines:
+            self._lines[log] = self._read_log(log)
+        told = self._told.get((log, line))
+        return told.origin if told is not None else Origin(log, line, self.path_of_log(log))
+
+    def _origin_by_device(self, log: str, attachment: Attachment) -> Origin:
+        """Of a device whose label the kernel cannot tell, since the process below it is dead: by device and diskseq."""
+        for (uuid, _), told in reversed(self._told.items()):
+            there = (told.data.get("device"), told.data.get("diskseq"))
+            if uuid != log or there != (attachment.device, attachment.diskseq or 0):
+                continue
+            if is_told_by(attachment, told.data, told.boot):
+                return self._listed(told)
+        return Origin(log, path=self.path_of_log(log), lost="tells of no such device")
+
+    def _listed(self, told: _Told) -> Origin:
+        return self.with_files(told.origin, told.data.get("files"))
+
+    def with_files(self, origin: Origin, reference: object = None) -> Origin:
+        """With the files that the record names by digest; `reference` is how, where not in the outcome."""
+        reference = reference or (origin.data or {}).get("files")
+        if not isinstance(reference, dict) or origin.path is None:
+            return origin
+        name = str(reference.get("enclosure"))
+        if name not in self._lists:
+            identity = identity_in(os.path.dirname(origin.path))
+            try:
+                self._lists[name] = tuple(enclosed_list(origin.path, reference, identity=identity))
+            except CustodyError as error:
+                self._lists[name] = error.message
+        found = self._lists[name]
+        if isinstance(found, str):
+            return replace(origin, unlisted=found)
+        return replace(origin, files=found)
+
     def recorded_now(self) -> Iterator[Origin]:
         """Every attach of this boot that a log of this user tells of, whether the device is still there or not."""
-        for log in self._state.known_logs():
+        for log in self.uuids():
             if log not in self._lines:
                 self._lines[log] = self._read_log(log)
         for told in self._told.values():
             if told.origin.data is not None and told.boot == boot_id():
-                yield told.origin
+                yield self._listed(told)
 
     def created_for(self, origin: Origin, target: str) -> tuple[str, ...]:
         """The directories that the run which mounted it made for a mount point, outermost first.
@@ -150,6 +200,10 @@ class KnownLogs:
             return ()
         made = {path for run in runs for path in self._created[(origin.log or "", run)]}
         return tuple(sorted(path for path in made if f"{target}/".startswith(f"{path}/")))
+
+    def uuids(self) -> Sequence[str]:
+        """The logs that this host remembers."""
+        return self._state.known_logs()
 
     def path_of_log(self, log: str) -> str | None:
         """Where a log was last seen on this host, or None."""
@@ -201,6 +255,7 @@ class KnownLogs:
             data=record["data"] if done else None,
             exhibit=record.get("exhibit"),
             partition=intent["data"].get("partition"),
+            image={key: intent["data"][key] for key in ("format", "size") if key in intent["data"]},
             files=tuple(item for item in intent["data"].get("files", ()) if isinstance(item, dict)),
         )
         said = record if done else intent
@@ -229,14 +284,9 @@ def _compared(attachment: Attachment, origin: Origin) -> Attachment:
     if then is not None:
         extent = Extent(proof.offset, then["length"])
         attachment = replace(attachment, extent=extent, clipped_tail=then["clipped_tail"])
-        pairs = [
-            (
-                "inode",
-                (then["backing"]["dev"], then["backing"]["ino"]),
-                (str(proof.device), str(proof.inode)),
-            ),
-            ("diskseq", then["diskseq"], proof.diskseq or 0),
-        ]
+        was_file = (then["backing"]["dev"], then["backing"]["ino"])
+        is_file = (str(proof.device), str(proof.inode)) if proof.inode is not None else was_file
+        pairs = [("inode", was_file, is_file), ("diskseq", then["diskseq"], proof.diskseq or 0)]
         notices += [
             f"NOT WHAT WAS ATTACHED: {name} was {was} and is {now}" for name, was, now in pairs if was != now
         ]
@@ -263,6 +313,9 @@ def filesystem_of(origin: Origin) -> Record | None:
     return {"label": None, "uuid": None} | found
 
 
+_FORMATS = {"block": "block-device", "file": "raw", "exposed": None}  # where the log does not say it
+
+
 def image_of(backing: Backing, origin: Origin) -> Record:
     """`image` of a document, from what the log says, else from what is known of the file below."""
     files = origin.files
@@ -277,10 +330,11 @@ def image_of(backing: Backing, origin: Origin) -> Record:
     )
     return {
         **facts,
-        "format": "block-device" if backing.kind == "block" else "raw",
+        "format": _FORMATS[backing.kind],
         "size": backing.size,
+        **origin.image,
         "sector_size": None,
-        "segments": segments or [{**path_fields(backing.path), "size": backing.size}],
+        **segments_document(segments or [{**path_fields(backing.path), "size": backing.size}]),
     }
 
 

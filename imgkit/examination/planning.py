@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from imgkit.attachment import check_extent
 from imgkit.attachment.bind import need_privilege
-from imgkit.attachment.source import open_source
+from imgkit.attachment.source import check_source
 from imgkit.custody.record import INTEGER_LIMIT
 from imgkit.errors import ImgkitError, MountError, NotMountable, UsageError
 from imgkit.examination.cases import identity_in
@@ -87,8 +87,8 @@ def check_attachable(evidence: Evidence) -> None:
     Raises:
         NotPermitted, AttachError, Busy: As attachment.attach.
     """
-    with open_source(evidence.image):
-        need_privilege(f"attach {evidence.image.path}")
+    check_source(evidence.image)
+    need_privilege(f"attach {evidence.image.path}")
 
 
 def check_asked(partitions: Sequence[int], offset: int | None, length: int | None) -> None:

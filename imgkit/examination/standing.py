@@ -6,20 +6,24 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from imgkit.attachment import Backing
-from imgkit.custody.record import path_of
+from imgkit.attachment import Backing, is_running, left_over
+from imgkit.custody.record import path_fields, path_of
 from imgkit.errors import NotPermitted
 from imgkit.examination.attached import attachment_document, counted_before
 from imgkit.examination.knowledge import KnownLogs, as_recorded, filesystem_of, image_of
+from imgkit.examination.unexposing import KnownExposures
+from imgkit.expose import list_exposures
 from imgkit.linux import sysblock
 from imgkit.mounting import mounts_of
 
 if TYPE_CHECKING:
     from imgkit.custody.state import StateFolder
     from imgkit.examination.knowledge import Origin
+    from imgkit.expose import ExposureFacts
 
 Record = dict[str, Any]
 
+LEFT_OVER_HINT = "imgkit detach --all ends it"
 NEEDS_ROOT = "not proved: the read-only proof, and what others attached, are seen only as root"
 
 
@@ -30,19 +34,52 @@ class Standing:
     Attributes:
         attachments: Documents, ascending by device; what is not known is None.
         proved: Whether the kernel was asked for everything: it needs root.
+        exposures: Documents of what is served in a directory, or for no device any more; without root this user's own.
     """
 
     attachments: list[Record]
     proved: bool
+    exposures: list[Record]
 
 
 def standing(state: StateFolder) -> Standing:
     """What imgkit has attached on this host, of whichever log; without root only what this user's logs tell of."""
     logs = KnownLogs(state)
+    exposures = [_exposure_document(facts, logs) for facts in _exposures()]
     try:
-        return Standing(_proved(logs), proved=True)
+        return Standing(_proved(logs), proved=True, exposures=exposures)
     except NotPermitted:
-        return Standing(_told(logs), proved=False)
+        return Standing(_told(logs), proved=False, exposures=exposures)
+
+
+def _exposures() -> list[ExposureFacts]:
+    """Those that no device stands for."""
+    unused = {facts.name for facts in left_over()}
+    return [facts for facts in list_exposures() if facts.directory is not None or facts.name in unused]
+
+
+def _exposure_document(facts: ExposureFacts, logs: KnownLogs) -> Record:
+    if facts.directory is None:
+        origin = logs.origin_of_exposure(facts.name)
+        notices = [f"it serves no device any more: {LEFT_OVER_HINT}"]
+    else:
+        origin, notices = KnownExposures(logs).at(facts.directory, facts), []
+    alive = is_running(facts.pid)
+    if not alive and facts.pid:
+        notices.append(f"the process that serves it (pid {facts.pid}) is stopped: reads wait")
+    path = facts.path or (path_of(origin.files[0]) if origin.files else "?")
+    file = None if facts.directory is None else os.path.join(facts.directory, facts.name)
+    return {
+        "image": path_fields(path) | {"format": None, "size": facts.size} | dict(origin.image),
+        "exhibit": origin.exhibit,
+        "directory": facts.directory,
+        "file": file,
+        "size": facts.size,
+        "guard": facts.guard,
+        "exposed": {"pid": facts.pid or None, "alive": alive},
+        "notices": [*facts.notices, *notices],
+        **_whose(origin),
+    }
 
 
 def _proved(logs: KnownLogs) -> list[Record]:
@@ -89,6 +126,7 @@ def _document(name: str, origin: Origin) -> Record:
         "read_only": None,
         "guard": "unknown",
         "proof": _proof(name, data),
+        "exposed": _exposed(data),
         "image": image_of(_backing(data), origin),
         "exhibit": origin.exhibit,
         "mountpoint": mounted.target if mounted else None,
@@ -99,6 +137,15 @@ def _document(name: str, origin: Origin) -> Record:
         "notices": [*data.get("notices", ()), *(mounted.notices if mounted else ())],
         **_whose(origin),
     }
+
+
+def _exposed(data: Record) -> Record | None:
+    """The process that served the image at attach, where it runs still."""
+    told = data.get("exposed")
+    if not isinstance(told, dict):
+        return None
+    there = any((item.name, item.pid) == (told.get("name"), told.get("pid")) for item in list_exposures())
+    return {"pid": told["pid"], "alive": is_running(told["pid"])} if there else {"pid": None, "alive": False}
 
 
 def _proof(name: str, data: Record) -> Record:

@@ -60,11 +60,11 @@ def _open(setup: dict[str, Any]) -> Image:
         confined = confine.deny_all_but(setup["files"], opening=True)
         image = open_image(setup["path"], sector_size=setup["sector_size"])
         _warm_up(image)
-        confine.drop_privileges(len(setup["files"]))
-        if confined:
+        if confined:  # first: nobody may not look into root's folders, not even to name what may be read
             confine.deny_all_but(setup["files"], opening=False)
         else:
             setup["notices"].append(confine.NO_LANDLOCK)
+        confine.drop_privileges(len(setup["files"]))
     except OSError as error:
         raise HostError(f"cannot confine the process that serves {setup['path']}: {error}") from error
     except MemoryError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from imgkit.mounting.directory import check_directory
+from imgkit.mounting.directory import check_directory, place_for_mount, remove_mount_point
 from imgkit.mounting.down import unmount
 from imgkit.mounting.facts import Mount
 from imgkit.mounting.holders import holders_of_mount
@@ -18,5 +18,7 @@ __all__ = [
     "list_mounts",
     "mount",
     "mounts_of",
+    "place_for_mount",
+    "remove_mount_point",
     "unmount",
 ]

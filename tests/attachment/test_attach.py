@@ -21,6 +21,7 @@ from imgkit.attachment import (
     attach,
     attach_all,
     bind,
+    is_running,
     keep_all,
     list_attachments,
 )
@@ -149,12 +150,31 @@ def test_refused_before_anything_is_done(make_image: MakeImage) -> None:
                 attach(image, extent)
 
 
-def test_split_set_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_split_set_is_served_by_one_process(tmp_path: Path) -> None:
     for number in (1, 2):
         (tmp_path / f"disk.00{number}").write_bytes(os.urandom(1 << 16))
-    wanted = r"disk\.001: attach of a split set or container \(split-raw\) comes with the next release"
-    with open_image(tmp_path / "disk.001") as image, pytest.raises(AttachError, match=wanted):
-        attach(image)
+    with open_image(tmp_path / "disk.001") as image:
+        devices = attach_all(image, [None, Extent(1 << 15, 1 << 16)])
+        for device in devices:
+            found = device.attachment
+            extent = found.extent
+            assert read_device(device) == image.read_at(extent.offset, extent.length)
+            assert (found.backing.kind, found.guard, found.proof.direct_io) == ("exposed", "lease", True)
+            assert [(file.path, file.size) for file in found.files] == [
+                (segment.path, segment.size) for segment in image.segments
+            ]
+            (listed,) = ours(found)
+            assert listed.exposed == found.exposed
+        first, second = (device.attachment.exposed for device in devices)
+        assert first == second
+        assert first is not None
+        assert first.alive
+        for device in devices:
+            device.close()
+        deadline = time.monotonic() + 5
+        while is_running(first.pid or 0):
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
 
 
 def test_changed_size_since_it_was_opened(scratch_image: Path) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 COMMANDS = [
     *("info", "hash", "verify", "partitions", "attach", "detach", "mount", "unmount", "status"),
-    *("doctor", "selftest", "demo"),
+    *("expose", "unexpose", "doctor", "selftest", "demo"),
     *("case new", "case add", "case show", "case note", "case enclose", "case correct"),
     *("log show", "log verify", "log accept-rollback"),
 ]
@@ -39,7 +39,7 @@ def test_every_command_has_a_help_with_one_example(imgkit: Imgkit, command: str)
     if command in {"demo", "selftest"}:
         return
     # What it names is not there, so it is not done; but it is understood.
-    alone = command in {"status", "doctor", "case new"}
+    alone = command in {"status", "doctor", "unexpose", "case new"}
     done = imgkit(*words) if alone else imgkit(*words, "--case", "nowhere")
     assert done.code in {0, 3} or "9f86d081" in example, done.err
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import signal
 import subprocess
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.cli.running import Imgkit
+from tests.conftest import exposures
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,16 +34,32 @@ class Bench(Imgkit):
     # -- what the kernel says --------------------------------------------------------------------
 
     def devices(self) -> dict[str, str]:
-        """Loop devices bound to files below our folder: /dev/loopN -> file, as sysfs shows it now."""
-        found = {}
+        """Loop devices bound to files below our folder: /dev/loopN -> file, as sysfs shows it now.
+
+        What an exposure serves is named after the log, and lies in no folder.
+        """
+        found, served = {}, tuple(f"/imgkit-{log}-" for log in self._logs())
         for path in sorted(Path("/sys/block").glob("loop*/loop/backing_file")):
             try:
                 backing = os.fsdecode(path.read_bytes()).rstrip("\n")
             except OSError:
                 continue  # released while we looked
-            if backing.startswith(f"{self.base}/"):
+            if backing.startswith((f"{self.base}/", *served)):
                 found[f"/dev/{path.parts[3]}"] = backing
         return found
+
+    def _logs(self) -> set[str]:
+        """The uuids of our logs."""
+        found = set()
+        for path in (*self.folder.glob("*/custody.jsonl"), *self.base.glob("state/**/custody.jsonl")):
+            first = path.read_bytes().partition(b"\n")[0]
+            if match := re.search(rb'"log":"([0-9a-f-]{36})"', first):
+                found.add(match[1].decode())
+        return found
+
+    def exposures(self) -> list[int]:
+        """The processes that serve images below our folder."""
+        return [pid for pid, image in exposures().items() if image.startswith(f"{self.base}/")]
 
     def mounts(self) -> dict[str, str]:
         """Mount point -> /dev/loopN of what our devices show."""
@@ -56,7 +74,7 @@ class Bench(Imgkit):
         return found
 
     def is_clean(self) -> bool:
-        return not self.devices() and not self.mounts()
+        return not self.devices() and not self.mounts() and not self.exposures()
 
     def status(self) -> list[Record]:
         """What `status` shows of our devices; other tests have theirs."""
@@ -82,6 +100,9 @@ class Bench(Imgkit):
 
     def take_all_down(self) -> None:
         """Whatever a test left, with stock tools and by the numbers that belong to files of ours."""
+        for pid in self.exposures():  # first: what waits for one that is stopped could not come down
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         for target in reversed(self.mounts()):
             subprocess.run(["umount", target], check=False, capture_output=True)
             if target.startswith(RUN_FOLDER + "/"):
