@@ -30,29 +30,29 @@ if TYPE_CHECKING:
 )
 def test_empty_disk_answers_at_once(tmp_path: Path, size: str, options: tuple[str, ...]) -> None:
     path = create(tmp_path / "d.qcow2", size, *options)
-    start = time.monotonic()
+    start = time.process_time()
     with open_image(path) as image:
         assert list(image.data_extents()) == []
         assert image.read_at(image.size - 10, 20) == bytes(10)
-    assert time.monotonic() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_empty_l1_table_of_32_mib_answers_at_once(tmp_path: Path) -> None:
     path = large_l1(tmp_path, array("Q"))
-    start = time.monotonic()
+    start = time.process_time()
     with open_image(path) as image:
         assert list(image.data_extents()) == []
         assert image.read_at(image.size - 10, 20) == bytes(10)
-    assert time.monotonic() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_two_clusters_of_a_large_disk(tmp_path: Path) -> None:
     path = io(create(tmp_path / "d.qcow2", "2T"), "write -P 1 1M 64k", "write -P 2 1900G 64k")
-    start = time.monotonic()
+    start = time.process_time()
     with open_image(path) as image:
         assert [(e.offset, e.length) for e in image.data_extents()] == [(MIB, 65536), (1900 << 30, 65536)]
         assert image.read_at((1900 << 30) - 1, 65538) == b"\0" + b"\2" * 65536 + b"\0"
-    assert time.monotonic() - start < 1
+    assert time.process_time() - start < 1
 
 
 def large_l1(tmp_path: Path, entries: array[int]) -> Path:
@@ -72,18 +72,17 @@ def test_l1_table_of_32_mib_without_a_hole(tmp_path: Path) -> None:
     """4 Mi entries that all lead somewhere, to tables that are not there: as large as it can be."""
     path = large_l1(tmp_path, array("Q", (1 << 63 | (entry << 40 | 0x200) for entry in range(1 << 16))) * 64)
     code = (
-        "import sys\n"
+        "import sys, time\n"
         "from imgkit.containers import open_image\n"
         "with open_image(sys.argv[1]) as image:\n"
         "    print(sum(image._map._l1) > 0, next(image._map.runs(0, image.size)).kind.name)\n"
-        "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])\n"
+        "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0], time.process_time())\n"
     )
-    start = time.monotonic()
     done = subprocess.run([sys.executable, "-c", code, path], check=True, capture_output=True, text=True)
-    filled, kind, peak = done.stdout.split()
+    filled, kind, peak, seconds = done.stdout.split()
     assert (filled, kind) == ("True", "BAD")
     assert int(peak) << 10 < 200 * MIB
-    assert time.monotonic() - start < 5
+    assert float(seconds) < 5
 
 
 def test_l1_table_must_lie_in_the_file(tmp_path: Path) -> None:
