@@ -128,12 +128,11 @@ def _mounted_by_user(server: Server, path: str, name: str) -> int:
     connection = fusermount.mount(path, name)
     try:
         server.go(connection)
+        os.close(connection)
+        return os.stat(os.path.join(path, name)).st_dev
     except BaseException:
         _take_down(path)
         raise
-    finally:
-        os.close(connection)
-    return os.stat(os.path.join(path, name)).st_dev
 
 
 def _facts(server: Server, image: Image, path: str, name: str, dev: int) -> ExposureFacts:

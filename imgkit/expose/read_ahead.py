@@ -51,6 +51,9 @@ class ReadAhead:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="read-ahead")
         self._lock = threading.Lock()
         self._blocks: OrderedDict[int, _Block] = OrderedDict()  # the longest unused first
+        self._finished: OrderedDict[int, None] = (
+            OrderedDict()
+        )  # read to the end just now, the longest ago first
         self._touched: OrderedDict[int, int] = OrderedDict()  # block -> bytes asked for without read-ahead
 
     def read(self, offset: int, length: int) -> list[memoryview]:
@@ -89,6 +92,7 @@ class ReadAhead:
         with self._lock:
             block = self._blocks.get(number)
             if block is None:
+                self._finished.pop(number, None)
                 touched = self._touched[number] = self._touched.pop(number, 0) + length
                 while len(self._touched) > _REMEMBERED:
                     self._touched.popitem(last=False)
@@ -99,14 +103,21 @@ class ReadAhead:
             self._blocks.move_to_end(number)
             self._fetch_after(number)
             if block.served >= BLOCK:
-                del self._blocks[number]  # all of it was read, once: who holds it still has it
+                del self._blocks[number]  # who holds it still has it
+                self._finish(number)
             return block
+
+    def _finish(self, number: int) -> None:
+        """Remember a block that was read to its end: a late request for the one before must not have it fetched again."""
+        self._finished[number] = None
+        while len(self._finished) > self._most:
+            self._finished.popitem(last=False)
 
     def _fetch_after(self, number: int) -> None:
         """Have the blocks after this one fetched; the lock is held."""
         last = (self._image.size - 1) // BLOCK
         for following in range(number + 1, min(number + self._ahead, last) + 1):
-            if following in self._blocks:
+            if following in self._blocks or following in self._finished:
                 continue
             block = self._blocks[following] = _Block()
             self._pool.submit(self._fetch, following, block)
