@@ -24,11 +24,11 @@ from imgkit.attachment.facts import (
     Proof,
     SourceFacts,
 )
-from imgkit.attachment.guard import take_guard
+from imgkit.attachment.guard import guard_of_files, take_guard
 from imgkit.attachment.holders import holders_of, writers_of
 from imgkit.attachment.listing import list_attachments
 from imgkit.attachment.release import detach
-from imgkit.attachment.source import source_facts
+from imgkit.attachment.source import SharedSource, source_facts
 from imgkit.expose import stop as end_exposure
 from imgkit.linux.signals import signals_held
 
@@ -43,6 +43,7 @@ __all__ = [
     "Holder",
     "LoopDevice",
     "Proof",
+    "SharedSource",
     "SourceFacts",
     "attach",
     "attach_all",
@@ -51,6 +52,7 @@ __all__ = [
     "detach",
     "end_exposure",
     "files_changed",
+    "guard_of_files",
     "holders_of",
     "is_running",
     "keep_all",

@@ -7,7 +7,7 @@ import errno
 import os
 import stat
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from imgkit.attachment.ask import loop_info
 from imgkit.attachment.exposed import expose_image
@@ -96,6 +96,34 @@ def open_source(image: Image, *, label: str, identity: Identity | None = None) -
     else:
         with _open_plain(image, fd) as plain:
             yield OpenSource(plain)
+
+
+class SharedSource:
+    """open_source for several calls of attach_all: what serves the image is started at the first, and shared.
+
+    A context manager; it may be left as soon as devices hold what lies below them.
+    """
+
+    def __init__(self, image: Image, *, identity: Identity | None = None) -> None:
+        self._image = image
+        self._identity = identity
+        self._opened: OpenSource | None = None
+        self._stack = contextlib.ExitStack()
+
+    @contextlib.contextmanager
+    def opened(self, label: str) -> Iterator[OpenSource]:
+        """As open_source; the first label counts."""
+        if self._opened is None:
+            source = open_source(self._image, label=label, identity=self._identity)
+            self._opened = self._stack.enter_context(source)
+        yield self._opened
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._opened = None
+        self._stack.close()
 
 
 def check_source(image: Image) -> None:

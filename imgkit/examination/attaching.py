@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from imgkit.attachment import LoopDevice, attach_all, keep_all, signals_held
+from imgkit.attachment import LoopDevice, SharedSource, attach_all, keep_all, signals_held
 from imgkit.doctor import udev_rule_present, udevd_running
 from imgkit.errors import AttachError, CustodyError, ImgkitError
 from imgkit.examination.attached import Attached, attachment_facts, counters, detached_facts
@@ -44,7 +44,8 @@ def attached_image(
         with signals_held():
             acts = open_acts(examination, evidence, targets)
             targets = _identified(examination, evidence, targets, acts)
-            devices = bind(evidence, targets, acts)
+            with SharedSource(evidence.image, identity=evidence.identity) as below:
+                devices = bind(evidence, targets, acts, below)
             with ExitStack() as closing:
                 for device in devices:
                     closing.callback(device.close)
@@ -131,7 +132,9 @@ def open_acts(examination: Examination, evidence: Evidence, targets: Sequence[Ta
     return acts
 
 
-def bind(evidence: Evidence, targets: Sequence[Target], acts: Sequence[Act]) -> list[LoopDevice]:
+def bind(
+    evidence: Evidence, targets: Sequence[Target], acts: Sequence[Act], below: SharedSource
+) -> list[LoopDevice]:
     """Bind and prove a device for each target; on any failure none is left and every outcome says so."""
     with closing_failed(acts):
         return attach_all(
@@ -139,7 +142,7 @@ def bind(evidence: Evidence, targets: Sequence[Target], acts: Sequence[Act]) -> 
             [target.extent for target in targets],
             labels=[f"imgkit:{act.intent.log}:{act.intent.seq}" for act in acts],
             block_size=block_size_of(evidence, targets[0]),
-            identity=evidence.identity,
+            sharing=below,
         )
 
 

@@ -6,14 +6,14 @@ import os
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from imgkit.attachment import list_attachments
+from imgkit.attachment import guard_of_files, list_attachments
 from imgkit.attachment.extents import tail_notice
 from imgkit.attachment.facts import split_exposed_name
 from imgkit.custody.clock import boot_id
 from imgkit.custody.reading import enclosed_list, read_records
 from imgkit.custody.record import path_fields, path_of
 from imgkit.errors import CustodyError
-from imgkit.examination.attached import Attached, counted_before, is_told_by
+from imgkit.examination.attached import Attached, counted_before, files_of_record, is_told_by
 from imgkit.examination.cases import identity_in
 from imgkit.examination.evidence import segments_document
 from imgkit.image import Extent
@@ -291,7 +291,10 @@ def _compared(attachment: Attachment, origin: Origin) -> Attachment:
             f"NOT WHAT WAS ATTACHED: {name} was {was} and is {now}" for name, was, now in pairs if was != now
         ]
     notices += tail_notice(attachment.clipped_tail, attachment.block_size)
-    return replace(attachment, notices=tuple(notices))
+    guard = attachment.guard
+    if attachment.exposed is not None and guard == "lease" and origin.files:
+        guard = guard_of_files([(item.dev, item.ino) for item in files_of_record(origin.files)])
+    return replace(attachment, guard=guard, notices=tuple(notices))
 
 
 def as_recorded(mounted: Mount | None, origin: Origin) -> Mount | None:

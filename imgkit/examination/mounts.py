@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from imgkit.attachment import signals_held
+from imgkit.attachment import SharedSource, signals_held
 from imgkit.custody.record import path_fields
 from imgkit.errors import CustodyError, ImgkitError
 from imgkit.examination.attached import Attached, counters, mount_facts
@@ -67,10 +67,11 @@ def mounted_image(
         else:
             planned = undo.enter_context(_planned_below_run(examination, evidence, found))
         undo.push(_Undo(examination, mounted).__exit__)
+        below = undo.enter_context(SharedSource(evidence.image, identity=evidence.identity))
         for one in planned:
             try:
                 with signals_held():
-                    mounted.append(_mount_one(examination, evidence, one))
+                    mounted.append(_mount_one(examination, evidence, one, below))
             except CustodyError:
                 raise
             except ImgkitError as error:
@@ -130,11 +131,11 @@ def _name(examination: Examination, evidence: Evidence) -> str:
     return os.path.splitext(os.path.basename(evidence.image.path))[0]
 
 
-def _mount_one(examination: Examination, evidence: Evidence, one: Planned) -> Attached:
+def _mount_one(examination: Examination, evidence: Evidence, one: Planned, below: SharedSource) -> Attached:
     """Attach, mount, prove, record; anything that fails leaves neither mount nor device."""
     target = replace(one.item.target, filesystem=one.item.filesystem)
     (act,) = open_acts(examination, evidence, [target])
-    (device,) = bind(evidence, [target], [act])
+    (device,) = bind(evidence, [target], [act], below)
     with device:
         record_made(examination, evidence, [target], [act], [device])
         try:
