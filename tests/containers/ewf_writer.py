@@ -79,7 +79,7 @@ class Recipe:
         store: How each chunk is stored, in turn: `zlib0` to `zlib9`, or `stored` (as it is, and its Adler-32).
         chunks_per_segment: The last has what is left.
         base_offsets: Table entries are relative to the sectors section, as of EnCase 6.
-        fill: Unused bytes behind the chunks of a sectors section.
+        fill: Unused bytes behind the chunks of a sectors section (libewf takes them for a part of a stored chunk).
     """
 
     flavour: Flavour = "encase"
