@@ -49,21 +49,26 @@ def _magic(*values: bytes, at: int = 0) -> Callable[[bytes, Image], bool]:
     return lambda head, _image: head.startswith(values, at)
 
 
-def _vhd_footer(sector: bytes, size: int) -> bool:
-    """Virtual Hard Disk Image Format Specification, "Hard Disk Footer Format"."""
-    if len(sector) < 511 or not sector.startswith(b"conectix"):
+def _vhd_footer(footer: bytes, image: Image) -> bool:
+    """Virtual Hard Disk Image Format Specification, "Hard Disk Footer Format".
+
+    A disk may hold a footer in its last sector that is of a file which once lay there: the rest of the file has to agree,
+    either the bytes before the footer with its size (fixed), or a dynamic disk header where it points.
+    """
+    if len(footer) < 511 or not footer.startswith(b"conectix"):
         return False
-    (current_size,) = struct.unpack_from(">Q", sector, 48)
-    (checksum,) = struct.unpack_from(">I", sector, 64)
-    summed = sum(sector[:64]) + sum(sector[68:])
-    return checksum == ~summed & 0xFFFFFFFF or current_size in {size - 512, size - 511}
+    (data_offset,) = struct.unpack_from(">Q", footer, 16)
+    (current_size,) = struct.unpack_from(">Q", footer, 48)
+    if current_size == image.size - len(footer):
+        return True
+    return data_offset < image.size and image.read_at(data_offset, 8) == b"cxsparse"
 
 
 def _vhd(head: bytes, image: Image) -> bool:
     """A dynamic one begins with a copy of the footer; a fixed one has it only at the end (511 bytes in old ones)."""
     if head.startswith(b"conectix"):
         return True
-    return any(_vhd_footer(_tail(image, length), image.size) for length in (512, 511))
+    return any(_vhd_footer(_tail(image, length), image) for length in (512, 511))
 
 
 def _udif(head: bytes, image: Image) -> bool:
