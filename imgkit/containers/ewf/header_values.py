@@ -50,6 +50,7 @@ _XML_FACTS = {
 }
 _DATES = {"m": "acquired", "u": "system", "acquiry_date": "acquired", "system_date": "system"}
 _PASSWORDS = {"p", "password"}
+_UNSET = {("srce.lo", "-1"), ("srce.po", "-1"), ("srce.gu", "0"), ("srce.pgu", "0")}
 _PREFERENCE = ("header2", "xheader", "header")  # Unicode before text in an unknown code page
 
 _TAG = re.compile(r"<([A-Za-z_][A-Za-z0-9_.-]{0,63})>([^<]*)</\1>")
@@ -226,7 +227,7 @@ def _named(values: dict[str, str]) -> dict[str, object]:
             facts["password"] = value not in {"", "0"}
         elif identifier in _DATES:
             _take_date(facts, _DATES[identifier], value)
-        elif value:
+        elif value.strip() and (identifier, value) not in _UNSET:
             facts[_FACTS.get(identifier) or _XML_FACTS.get(identifier) or f"other.{identifier}"] = value
     return facts
 
@@ -236,7 +237,7 @@ def _take_date(facts: dict[str, object], name: str, value: str) -> None:
     if _EPOCH.fullmatch(value):
         if int(value):
             facts[f"{name}_epoch"] = int(value)
-    elif value:
+    elif value.strip():
         facts[f"{name}_date"] = value
 
 

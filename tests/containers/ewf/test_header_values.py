@@ -70,12 +70,12 @@ def test_a_header2_has_epochs_and_no_date() -> None:
 
 
 def test_a_linen_header_has_epochs_and_more_categories() -> None:
-    more = "srce\n0\t1\np\tn\tid\tev\ttb\n0\t0\n\t\t7\tx1\t-1\n\nsub\n0\t1\np\tn\tid\n0\t0\n\t\t1\n\n"
+    more = "srce\n0\t1\np\tn\tid\tev\tlo\n0\t0\n\t\t7\tx1\t-1\n\nsub\n0\t1\np\tn\tid\n0\t0\n\t\t1\n\n"
     text = f"3\nmain\n{ENCASE7_IDS}\n{ENCASE7}\n\n{more}"
     facts = acquisition_facts([("header", zlib.compress(text.encode("cp1252")))])
     assert facts["acquired_epoch"] == 1142163845
     assert facts["examiner"] == "mé"
-    assert facts["other"] == {"dc": "x", "srce.id": "7", "srce.ev": "x1", "srce.tb": "-1", "sub.id": "1"}
+    assert facts["other"] == {"dc": "x", "srce.id": "7", "srce.ev": "x1", "sub.id": "1"}
     assert facts["problems"] == [
         "the header section states no code page and is no ASCII: read as Windows-1252"
     ]
@@ -140,6 +140,18 @@ def test_of_a_password_only_its_presence_is_told(value: str) -> None:
 def test_a_header_with_zero_dates_states_none() -> None:
     facts = acquisition_facts([("header", header("c\t0\t0\tx", ids="c\tm\tu\tn"))])
     assert facts == {"case_number": "c", "evidence_number": "x"}
+
+
+def test_a_value_of_blanks_states_nothing() -> None:
+    values = " \tE1\t \t \t \tADI4.1\tWin\t \t2018 2 24 21 20 26\t0\tf"
+    assert acquisition_facts([("header", header(values))]) == {
+        "evidence_number": "E1",
+        "software_version": "ADI4.1",
+        "os": "Win",
+        "system_date": "2018 2 24 21 20 26",
+        "password": False,
+        "compression": "f",
+    }
 
 
 @pytest.mark.parametrize("kind", ["header", "header2", "xheader"])
