@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from imgkit import blkid
+from imgkit.errors import MediaReadError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -190,10 +191,8 @@ def identify(image: Image, extent: Extent) -> Filesystem | None:
         extent: As the table states it; what lies past the media's end is left out.
 
     Returns:
-        None where nothing is recognised.
-
-    Raises:
-        MediaReadError: The start of the extent could not be read.
+        None where nothing is recognised. What cannot be read counts as not there, as it does for the kernel: a damaged
+        place elsewhere in the first MiBs keeps no file system from being named.
     """
     within = extent.clipped_to(image.size)
     if not within.length:
@@ -202,7 +201,7 @@ def identify(image: Image, extent: Extent) -> Filesystem | None:
     def read(offset: int, length: int) -> bytes:
         if not 0 <= offset < within.length:
             return b""
-        return image.read_at(within.offset + offset, min(length, within.length - offset))
+        return _readable(image, within.offset + offset, min(length, within.length - offset))
 
     fd = image.backing_fileno()
     if fd is not None:
@@ -212,6 +211,21 @@ def identify(image: Image, extent: Extent) -> Filesystem | None:
     if found is not None:
         return _of_several(found, read, within.length)
     return match(read, within.length, newer_only=blkid.library_version() is not None)
+
+
+def _readable(image: Image, offset: int, length: int) -> bytes:
+    """The bytes there, with zeros for what cannot be read; none where the reader cannot say what that is."""
+    buffer = bytearray(max(0, min(length, image.size - offset)))
+    try:
+        return bytes(buffer[: image.read_into(offset, memoryview(buffer))]) if buffer else b""
+    except MediaReadError as error:
+        if not error.ranges:
+            return b""
+        for start, size, _ in error.ranges:
+            first = max(0, start - offset)
+            last = max(first, min(len(buffer), start + size - offset))
+            buffer[first:last] = bytes(last - first)
+        return bytes(buffer)
 
 
 def _of_several(found: blkid.BlkidResult, read: Callable[[int, int], bytes], length: int) -> Filesystem:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import mmap
 import os
 import subprocess
 from typing import TYPE_CHECKING
@@ -84,28 +86,18 @@ def state_of(pid: int) -> str:
         return ""
 
 
-def bad_ranges(device: str, size: int, step: int = 4096) -> list[tuple[int, int]]:
-    """Byte ranges of a device that cannot be read, looked for `step` by `step`."""
+def read_by_step(device: str, size: int, step: int = 4096) -> tuple[bytes, list[tuple[int, int]]]:
+    """The bytes of a device past the page cache (which reads ahead, and fails more at once), and what cannot be read."""
+    content = bytearray(size)
     found: list[tuple[int, int]] = []
     fd = os.open(device, os.O_RDONLY | os.O_DIRECT)
-    try:
+    with open(fd, "rb", buffering=0), mmap.mmap(-1, step) as buffer:
         for offset in range(0, size, step):
-            if _reads(fd, offset, min(step, size - offset)):
-                continue
-            if found and sum(found[-1]) == offset:
-                found[-1] = (found[-1][0], found[-1][1] + step)
-            else:
-                found.append((offset, step))
-    finally:
-        os.close(fd)
-    return found
-
-
-def _reads(fd: int, offset: int, length: int) -> bool:
-    import mmap
-
-    with mmap.mmap(-1, length) as buffer:
-        try:
-            return os.preadv(fd, [buffer], offset) == length
-        except OSError:
-            return False
+            try:
+                count = os.preadv(fd, [buffer], offset)
+                content[offset : offset + count] = buffer[:count]
+            except OSError as error:
+                assert error.errno == errno.EIO  # noqa: PT017  (the loop goes on)
+                joins = found and sum(found[-1]) == offset
+                found[-1:] = [(found[-1][0], found[-1][1] + step)] if joins else [*found[-1:], (offset, step)]
+    return bytes(content), found

@@ -209,8 +209,6 @@ def test_a_damaged_chunk_gives_eio_exactly_there(
     bench: Bench, case: Path, media: tuple[Path, dict[str, bytes]]
 ) -> None:
     image = make(bench, media, "ewf")
-    listed = bench("verify", image, "--json")
-    assert listed.code in {0, 3}
     target = min(image.parent.glob("disk.E*"))
     content = bytearray(target.read_bytes())
     at = content.index(b"\x78", 4096)  # a compressed chunk begins
@@ -220,15 +218,13 @@ def test_a_damaged_chunk_gives_eio_exactly_there(
     bad = [(item["offset"], item["length"]) for item in errors]
     assert bad
     device = bench("attach", image).ended(0).out.strip()
-    assert containers.bad_ranges(device, media[0].stat().st_size) == bad
-    whole, seen = media[0].read_bytes(), bytearray(media[0].stat().st_size)
-    with open(device, "rb", buffering=0) as file:
-        for offset in range(0, len(whole), 4096):
-            if not any(start <= offset < start + length for start, length in bad):
-                seen[offset : offset + 4096] = os.pread(file.fileno(), 4096, offset)
+    whole = media[0].read_bytes()
+    seen, failed = containers.read_by_step(device, len(whole))
+    assert failed == bad
     for start, length in bad:
-        seen[start : start + length] = whole[start : start + length]
-    assert bytes(seen) == whole
+        assert not any(seen[start : start + length])
+        seen = seen[:start] + whole[start : start + length] + seen[start + length :]
+    assert seen == whole
     bench("detach", "--all").ended(0)
 
 
