@@ -24,7 +24,7 @@ _COMPRESSION_TYPE_AT = 104
 DIRTY, CORRUPT, DATA_FILE, COMPRESSION, EXTENDED_L2 = (1 << bit for bit in range(5))
 _KNOWN_FEATURES = DIRTY | CORRUPT | DATA_FILE | COMPRESSION | EXTENDED_L2
 LAZY_REFCOUNTS = 1  # of compatible_features
-BITMAPS_CONSISTENT = 1  # of autoclear_features
+BITMAPS_CONSISTENT, RAW_EXTERNAL_DATA = 1, 2  # of autoclear_features
 
 ZLIB, ZSTD = 0, 1
 COMPRESSION_TYPES = {ZLIB: "zlib", ZSTD: "zstd"}
@@ -198,6 +198,8 @@ def _check_features(path: str, header: Header, names: bytes) -> None:
         raise CorruptImage(
             f"{path} is a qcow2 that is marked as dirty: it was not closed after it was written", hint=_REPAIR
         )
+    if header.autoclear_features & RAW_EXTERNAL_DATA:
+        raise damaged(path, "it has the flag of a raw external data file, and no such file")
     _check_compression(path, header)
 
 
@@ -231,10 +233,10 @@ def _extensions(path: str, head: bytes, header: Header) -> dict[int, bytes]:
         if at + 8 > end:
             return found
         kind, length = struct.unpack_from(">II", head, at)
-        if kind == _END:
-            return found
         if at + 8 + length > end:
             raise damaged(path, f"a header extension at {at} is {length} bytes long")
+        if kind == _END:
+            return found
         if kind in found and kind in {_BACKING_FORMAT, _BITMAPS}:
             raise damaged(path, f"its header extension {kind:08x} is there twice")
         found[kind] = head[at + 8 : at + 8 + length]

@@ -138,6 +138,29 @@ def test_l2_entry_that_leads_to_another_ranges_cluster(tmp_path: Path) -> None:
     assert bad(path) == [(7 * CLUSTER, CLUSTER), (30 * CLUSTER, CLUSTER)]
 
 
+def test_cluster_of_another_ranges_table(tmp_path: Path) -> None:
+    """Found when the second table is read: what came first was served, and is refused from then on."""
+    path = stored(tmp_path, "-o", "cluster_size=4k")
+    first, second = l2_tables(path)[:2]
+    poke(path, second, struct.pack(">Q", peek(path, first + 16, ">Q")))
+    with open_image(path) as image:
+        assert image.read_at(8192, 4096) == MEDIA[8192:12288]
+        assert hash_range(image, 0, SIZE, algorithms=["sha256"]).read_errors == ((2 * MIB, 4096),)
+        assert bad_ranges(image, MEDIA) == [(8192, 4096), (2 * MIB, 4096)]
+
+
+def test_compressed_cluster_where_plain_data_lies(tmp_path: Path) -> None:
+    media = mixed_media(SIZE)
+    path = stored(tmp_path, "-c", media=media)
+    entries = l2_entries(path, l2_tables(path)[0], 49)
+    index, entry = next((i, e) for i, e in enumerate(entries) if e >> 62 == 1)
+    plain = next(i for i, e in enumerate(entries) if e >> 62 == 2)
+    set_entry(path, plain, 1 << 63 | (entry & ((1 << 54) - 1)) >> 16 << 16)
+    found = bad(path, media)
+    for each in (plain, index):
+        assert any(at <= each * CLUSTER and each * CLUSTER + CLUSTER <= at + n for at, n in found)
+
+
 def test_zero_flag_where_version_2_has_none(tmp_path: Path) -> None:
     path = stored(tmp_path, "-o", "compat=0.10")
     set_entry(path, 7, entry_of(path, 7) | 1)
