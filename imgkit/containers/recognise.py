@@ -147,11 +147,13 @@ def _qcow(*versions: int) -> Callable[[bytes, Image], bool]:
 
 
 def _vmware_sparse(head: bytes, _image: Image) -> bool:
-    """KDMV (hosted) and COWD (ESX): little-endian version 1 to 3 behind the magic; SESparse: its 64-bit magic."""
+    """KDMV (hosted), COWD (ESX): a version of 1 to 3, or KDMV's line ends, behind the magic; SESparse: its 64-bit magic."""
     if head.startswith(struct.pack("<QQ", 0xCAFEBABE, 0x0000000200000001)):
         return True
     if not head.startswith((b"KDMV", b"COWD")) or len(head) < 8:
         return False
+    if head.startswith(b"KDMV") and head.startswith(b"\n \r\n", 73):
+        return True
     return bool(1 <= struct.unpack_from("<I", head, 4)[0] <= 3)
 
 

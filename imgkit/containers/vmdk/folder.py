@@ -46,7 +46,7 @@ def find_extent(descriptor_path: str, name: str) -> Found:
         raise MissingSegment(
             f"{descriptor_path} needs {name[:300]}, and {where[:600]} is not there", hint=_COPY_HINT
         )
-    if not stat.S_ISREG(os.stat(found.path).st_mode):
+    if not _may_be_regular(found.path):
         raise MissingSegment(
             f"{found.path} stands where an extent of {descriptor_path} should be and is no regular file"
         )
@@ -97,6 +97,16 @@ def _listed(path: str) -> set[str]:
 def _descriptor_text(head: bytes, file: EvidenceFile) -> bytes:
     """The descriptor that the file is; one inside a sparse extent lists only that extent itself."""
     return read_at(file, 0, MOST_BYTES) if is_descriptor(head) else b""
+
+
+def _may_be_regular(path: str) -> bool:
+    """Whether it is a regular file; one that may not be looked at is, until its opening says why not."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except PermissionError:
+        return True
+    except OSError:
+        return False  # a link to nothing, or in a circle
 
 
 def _stays_below(name: str) -> bool:

@@ -33,6 +33,7 @@ _COWD_ENTRIES = 4096
 LARGEST_GRAIN = 2 << 20  # bytes; 64 KiB nearly always
 _MOST_ENTRIES = 1 << 13  # of a grain table; 512 always
 _MOST_TABLES = 1 << 24  # of an extent: 64 TiB take 2 million
+_COPY_HINT = "copy it again from the source"
 _TAIL = 1 << 20  # bytes at the end in which a footer is looked for
 
 SESPARSE = struct.pack("<Q", 0xCAFEBABE)
@@ -197,9 +198,13 @@ def _sizes(capacity: int, grain_size: int, entries: int, file: EvidenceFile) -> 
 def _descriptor_place(offset: int, size: int, file: EvidenceFile) -> tuple[int, int] | None:
     if offset == 0 or size == 0:
         return None
-    if size * SECTOR > MOST_BYTES or (offset + size) * SECTOR > file.stat.st_size:
-        raise CorruptImage(
-            f"{file.path} states a descriptor of {size} sectors at sector {offset}, of {file.stat.st_size} bytes"
+    if size * SECTOR > MOST_BYTES:
+        raise CorruptImage(f"{file.path} states a descriptor of {size} sectors")
+    end = (offset + size) * SECTOR
+    if end > file.stat.st_size:
+        raise MissingSegment(
+            f"{file.path} is cut short: its descriptor ends at {end} and the file at {file.stat.st_size}",
+            hint=_COPY_HINT,
         )
     return offset * SECTOR, size * SECTOR
 
@@ -209,9 +214,9 @@ def _check_directory(offset: int, what: str, header: SparseHeader, file: Evidenc
     if offset < SECTOR:
         raise CorruptImage(f"{file.path} has no {what}: it is said to be at byte {offset}")
     if end > file.stat.st_size:
-        hint = "copy it again from the source"
         raise MissingSegment(
-            f"{file.path} is short: its {what} ends at {end} and the file at {file.stat.st_size}", hint=hint
+            f"{file.path} is cut short: its {what} ends at {end} and the file at {file.stat.st_size}",
+            hint=_COPY_HINT,
         )
 
 
@@ -226,7 +231,7 @@ def _find_footer(file: EvidenceFile) -> bytes:
     if not whole or _MARKER.unpack_from(marker) != (1, 0, _FOOTER_MARKER):
         raise MissingSegment(
             f"{file.path} is cut short: a stream of {size} bytes without the footer and the end-of-stream marker",
-            hint="copy it again from the source",
+            hint=_COPY_HINT,
         )
     return footer
 
