@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 _LARGEST = 1 << 20  # bytes of text in a section
 _MOST_VALUES = 256
+_MOST_SECTIONS = 16  # that differ; no program writes more than three
 _EPOCH = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 
 # Identifier of header and header2 -> key in the facts; m, u and p have rules of their own.
@@ -103,7 +104,10 @@ def acquisition_facts(headers: list[tuple[str, bytes]]) -> dict[str, object]:
     """
     sections: dict[str, dict[str, object]] = {}
     problems: list[str] = []
-    for label, kind, data in _labelled(headers):
+    labelled = _labelled(headers[:_MOST_SECTIONS])
+    if len(headers) > _MOST_SECTIONS:
+        problems.append(f"the set has {len(headers)} header sections: the first {_MOST_SECTIONS} are read")
+    for label, kind, data in labelled:
         found = parse_header(kind, data)
         problems.extend(text.replace(kind, label, 1) for text in found.problems)
         sections[label] = _named(found.values)

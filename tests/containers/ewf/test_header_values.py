@@ -154,6 +154,14 @@ def test_a_value_of_blanks_states_nothing() -> None:
     }
 
 
+def test_of_thousands_of_headers_only_the_first_are_read() -> None:
+    many = [("header", header(ENCASE.replace("C1", f"C{number}"))) for number in range(3000)]
+    facts = acquisition_facts(many)
+    assert facts["problems"] == ["the set has 3000 header sections: the first 16 are read"]
+    assert facts["case_number"] == "C0"
+    assert len(json.dumps(facts)) < 2000
+
+
 @pytest.mark.parametrize("kind", ["header", "header2", "xheader"])
 def test_a_bomb_is_not_inflated(kind: str) -> None:
     found = parse_header(kind, zlib.compress(bytes(1 << 26)))
