@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
 from imgkit.containers import open_image
-from imgkit.errors import CorruptMedia, MediaReadError
+from imgkit.errors import CorruptMedia, MediaReadError, MissingSegment
 from imgkit.hashing import hash_range
-from tests.containers.ewf.breaking import CHUNK, MEDIA, RECIPE, flip
+from tests.containers.ewf.breaking import CHUNK, MEDIA, PER_SEGMENT, RECIPE, SEGMENTS, flip
 from tests.containers.ewf.faults import FAULTS, Lost, Refused, Told
 from tests.containers.ewf_writer import write_ewf
 from tests.containers.oracle import bad_ranges, merged
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imgkit.image import Image
-    from tests.containers.ewf_writer import Layout
+    from tests.containers.ewf_writer import Flavour, Layout
 
 
 @pytest.fixture
@@ -167,3 +170,49 @@ def test_a_table_that_changes_while_open_is_an_error(layout: Layout) -> None:
     with open_image(opened(layout)) as image:
         FAULTS["table and table2"][0](layout)
         assert bad_ranges(image, MEDIA) == ranges_of(range(20, 26))
+
+
+def test_eight_threads_at_once_get_the_same_answers(layout: Layout) -> None:
+    for name in ("three chunks", "table and table2 sound and different"):
+        FAULTS[name][0](layout)
+    lost = ranges_of([1, 21, 22, 59])
+    with open_image(opened(layout)) as image, ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda seed: bad_ranges(image, MEDIA, seed=seed), range(16)))
+        assert answers == [lost] * 16
+
+
+@pytest.mark.parametrize("number", range(SEGMENTS))
+def test_whichever_segment_is_gone_is_named(layout: Layout, number: int) -> None:
+    layout.paths[number].unlink()
+    with pytest.raises(MissingSegment, match=f"E{number + 1:02d}|segment {number + 1}"):
+        open_image(opened(layout))
+
+
+def test_a_set_cut_short_at_any_place_is_refused(layout: Layout) -> None:
+    """At every descriptor and a byte beside it, and within; in the middle and in the last segment."""
+    for segment in (2, SEGMENTS - 1):
+        whole = layout.paths[segment].read_bytes()
+        places = {section.offset + step for section in layout.sections for step in (-1, 0, 1, 40, 76)}
+        for place in sorted(place for place in places if place < len(whole)):
+            layout.paths[segment].write_bytes(whole[:place])
+            with pytest.raises(MissingSegment, match=re.escape(os.fspath(layout.paths[segment]))):
+                open_image(layout.paths[0])
+        layout.paths[segment].write_bytes(whole)
+    with open_image(layout.paths[0]) as image:
+        assert bad_ranges(image, MEDIA) == []
+
+
+@pytest.mark.parametrize("flavour", ["smart", "encase1"])
+def test_a_table_without_a_copy_takes_its_chunks_away(tmp_path: Path, flavour: Flavour) -> None:
+    """SMART has no checksum over its entries: what one that is off says is caught by the order and by the chunk itself."""
+    recipe = replace(RECIPE, flavour=flavour, header2=None, stored_sha1=False, chunks_per_table=PER_SEGMENT)
+    layout = write_ewf(tmp_path, MEDIA, recipe)
+    whole = layout.paths[2].read_bytes()
+    for chunk in layout.chunks_of(2):
+        for bit in (0, 5, 10, 14, 31):
+            flip(layout, 2, chunk.entry + bit // 8, 1 << bit % 8)
+            with open_image(layout.paths[0]) as image:
+                lost = bad_ranges(image, MEDIA)
+            assert lost
+            assert merged([*lost, (20 * CHUNK, 10 * CHUNK)]) == [(20 * CHUNK, 10 * CHUNK)]
+            layout.paths[2].write_bytes(whole)
