@@ -23,11 +23,16 @@ class Area(NamedTuple):
 
 
 class Areas:
-    """The parts of a file that no block may lie in."""
+    """The parts of a file that no block may lie in.
+
+    Attributes:
+        end: Of the last of them.
+    """
 
     def __init__(self, areas: Iterable[Area]) -> None:
         self._areas = sorted(areas)
         self._starts = [area.start for area in self._areas]
+        self.end = max((area.end for area in self._areas), default=0)
 
     def hit_by(self, start: int, end: int) -> str | None:
         """The name of an area that [start, end) shares a byte with, or None; areas do not overlap each other."""

@@ -104,7 +104,7 @@ def _present(folder: str, path: str) -> str | None:
     """The path as the file is really called, or None."""
     where = os.path.join(folder, path)
     if os.path.lexists(where):
-        return path
+        return None if os.path.isdir(where) else path
     inner, name = os.path.split(path)
     try:
         names = sorted(os.listdir(os.path.dirname(where)))

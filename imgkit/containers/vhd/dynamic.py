@@ -96,8 +96,10 @@ class DynamicVhd(BlockImage):
         stored: list[int] = []
         beyond = 0
         for block, entry in self._entries():
-            if entry is None:
-                continue
+            if entry is None or (
+                entry * _SECTOR < self._areas.end and self._place_of(block, entry).state is State.BAD
+            ):
+                continue  # wrong in itself: it says nothing about another block
             stored.append(entry << 32 | block)
             end = entry * _SECTOR + self._bitmap_size + self._length(block)
             beyond += end > self._limit

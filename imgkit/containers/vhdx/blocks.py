@@ -158,8 +158,13 @@ class VhdxImage(BlockImage):
             elif block is None or state not in {_FULLY_PRESENT, _PARTIALLY_PRESENT}:
                 left += block is not None and state in {_UNDEFINED, _UNMAPPED} and place > 0
                 continue
-            stored.append(place << 32 | index)
             length = _BITMAP_SIZE if block is None else self._length(block)
+            if (
+                place * MIB < self._areas.end
+                and self._areas.hit_by(place * MIB, place * MIB + length) is not None
+            ):
+                continue  # wrong in itself: it says nothing about another block
+            stored.append(place << 32 | index)
             beyond += place * MIB + length > self._limit
         self._keep_shared(stored, bitmaps)
         return self._notices(len(stored), beyond, left)
