@@ -95,7 +95,7 @@ class Qcow2Image(Image):
 
     def _stored_extents(self) -> Iterator[Extent]:
         above = _Extents(self._parent)
-        for run in self._map.runs(0, self.size):
+        for run in self._map.runs(0, self.size, claim=False):
             extent = Extent(run.offset, run.length).clipped_to(self.size)
             if run.kind is Kind.UNALLOCATED:
                 yield from above.within(extent)

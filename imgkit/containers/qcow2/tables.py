@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from imgkit.containers.qcow2.claims import Claims
 from imgkit.containers.qcow2.header import read_exactly
 from imgkit.errors import MediaReadError
+from imgkit.image import Extent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,11 +84,19 @@ class ClusterMap:
         self._shared = {offset for offset, count in Counter(tables).items() if count > 1}
         self._lock = threading.Lock()
         self._kept: OrderedDict[int, bytes] = OrderedDict()
-        self._seen: set[int] = set()  # L2 tables whose clusters are claimed
+        self._claimed = bytearray(
+            header.l1_needed
+        )  # 1 for an entry of the L1 table whose clusters are claimed
         self._room = max(2, _TABLES_KEPT >> self._bits)
 
-    def runs(self, offset: int, end: int) -> Iterator[Run]:
-        """Yield runs, ascending and without gaps, that cover [offset, end) of the media, and up to a cluster around it."""
+    def runs(self, offset: int, end: int, *, claim: bool = True) -> Iterator[Run]:
+        """Yield runs, ascending and without gaps, that cover [offset, end) of the media, and up to a cluster around it.
+
+        Args:
+            offset: First byte.
+            end: The byte after the last.
+            claim: Hold the tables' clusters against each other; only who reads no data needs not.
+        """
         span = self._header.l2_span
         while offset < end:
             index = offset // span
@@ -98,7 +107,7 @@ class ClusterMap:
                 offset = after
                 continue
             after = min((index + 1) * span, end)
-            yield from self._runs_of_table(index, entry, offset, after)
+            yield from self._runs_of_table(index, entry, Extent(offset, after - offset), claim=claim)
             offset = after
 
     def _next_table(self, index: int, end: int) -> int:
@@ -117,20 +126,22 @@ class ClusterMap:
             index = self._next_table(index + 1, self._header.l1_needed)
         return offsets
 
-    def _runs_of_table(self, index: int, entry: int, offset: int, end: int) -> Iterator[Run]:
-        """The runs of [offset, end), which one L2 table describes."""
+    def _runs_of_table(self, index: int, entry: int, wanted: Extent, *, claim: bool) -> Iterator[Run]:
+        """The runs of a range that one L2 table describes."""
         base = index * self._header.l2_span
         reason = self._l1_fault(entry)
         if not reason:
             try:
-                table = self._l2_table(entry & _OFFSET, base)
+                table = self._l2_table(entry & _OFFSET)
             except MediaReadError as error:
                 reason = f"its L2 table cannot be read: {error.message}"
             else:
-                first, last = (offset - base) >> self._bits, -(-(end - base) >> self._bits)
+                if claim:
+                    self._claim(table, index, base)
+                first, last = (wanted.offset - base) >> self._bits, -(-(wanted.end - base) >> self._bits)
                 yield from self._entries(table, base, first, last)
                 return
-        yield Run(Kind.BAD, offset, end - offset, reason=f"entry {index} of the L1 table: {reason}")
+        yield Run(Kind.BAD, wanted.offset, wanted.length, reason=f"entry {index} of the L1 table: {reason}")
 
     def _l1_fault(self, entry: int) -> str:
         """Why an entry of the L1 table leads to no L2 table; empty where it does."""
@@ -149,31 +160,31 @@ class ClusterMap:
             return f"its L2 table at {offset} is that of another entry too"
         return ""
 
-    def _l2_table(self, offset: int, base: int) -> bytes:
-        """The table at `offset`, whose media starts at `base`; its clusters are claimed the first time."""
+    def _l2_table(self, offset: int) -> bytes:
         with self._lock:
             if (table := self._kept.get(offset)) is not None:
                 self._kept.move_to_end(offset)
                 return table
         table = read_exactly(self._file, offset, self._header.cluster_size)
         with self._lock:
-            if offset not in self._seen:
-                self._seen.add(offset)
-                self._claim(table, base)
             self._kept[offset] = table
             while len(self._kept) > self._room:
                 self._kept.popitem(last=False)
         return table
 
-    def _claim(self, table: bytes, base: int) -> None:
-        """Take note of every cluster that the table leads to; the lock is held."""
-        last = -1
-        for run in self._entries(table, base, 0, self._header.cluster_size // self._header.l2_entry_size):
-            if run.kind is Kind.DATA and run.offset >> self._bits != last:  # subclusters share a cluster
-                self._claims.claim(run.host, run.length)
-            elif run.kind is Kind.COMPRESSED:
-                self._claims.claim_compressed(run.host, run.stored)
-            last = run.offset >> self._bits
+    def _claim(self, table: bytes, index: int, base: int) -> None:
+        """Take note of every cluster that an L2 table leads to, before the first of them is read."""
+        with self._lock:
+            if self._claimed[index]:
+                return
+            last = -1
+            for run in self._entries(table, base, 0, self._header.cluster_size // self._header.l2_entry_size):
+                if run.kind is Kind.DATA and run.offset >> self._bits != last:  # subclusters share a cluster
+                    self._claims.claim(run.host, run.length)
+                elif run.kind is Kind.COMPRESSED:
+                    self._claims.claim_compressed(run.host, run.stored)
+                last = run.offset >> self._bits
+            self._claimed[index] = 1
 
     def _entries(self, table: bytes, base: int, index: int, end: int) -> Iterator[Run]:
         """The runs of the entries [index, end) of an L2 table whose media starts at `base`."""
