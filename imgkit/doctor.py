@@ -87,6 +87,14 @@ def examine_host(*, root: str = "/") -> list[Check]:
         blkid_library(),
         libtsk(),
         fuse(root),
+        landlock(),
+        program(
+            "fusermount3",
+            "expose.fusermount3",
+            "imgkit expose needs root; attach of split sets and containers does not need it",
+            "fuse3 (apt install fuse3)",
+            root,
+        ),
         program(
             "ssh-keygen",
             "custody.ssh-keygen",
@@ -244,14 +252,24 @@ def libtsk() -> Check:
 
 
 def fuse(root: str) -> Check:
-    """/dev/fuse and the program that mounts for ordinary users."""
-    node, helper = os.path.join(root, "dev/fuse"), find_program("fusermount3", root)
-    cost = "only single raw files can be attached: split sets and containers need FUSE"
-    if not os.path.exists(node):
-        return gap("kernel.fuse", f"no {node}", cost, "modprobe fuse; in a container: pass /dev/fuse in")
-    if helper is None:
-        return gap("kernel.fuse", f"{node}, no fusermount3", cost, "install fuse3")
-    return good("kernel.fuse", f"{node}, {helper}")
+    """The driver through which an image that is not one plain file goes below a loop device, or into a directory."""
+    node = os.path.join(root, "dev/fuse")
+    if os.path.exists(node):
+        return good("kernel.fuse", node)
+    cost = "only single raw files can be attached, and nothing exposed: split sets and containers need FUSE"
+    return gap("kernel.fuse", f"no {node}", cost, "modprobe fuse; in a container: pass /dev/fuse in")
+
+
+def landlock() -> Check:
+    """What keeps the process that serves an image from every other file."""
+    from imgkit.linux.landlock import abi_version  # noqa: PLC0415  (ctypes, only where used)
+
+    try:
+        return good("kernel.landlock", f"ABI {abi_version()}")
+    except OSError as error:
+        cost = "the process that serves an attached container is not confined to the files of its image"
+        remedy = "use Linux 5.13 or newer with landlock among the lsm= of its command line"
+        return gap("kernel.landlock", error.strerror or "not there", cost, remedy)
 
 
 def program(command: str, name: str, cost: str, package: str, root: str) -> Check:
