@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from imgkit.cli import options
 from imgkit.cli.options import ImageArgument
-from imgkit.cli.output import columns, emit, human, is_terminal, notice, say, say_fact, table
+from imgkit.cli.output import columns, emit, human, is_terminal, notice, say, say_fact, table, tell_error
 from imgkit.custody.record import printable
 
 if TYPE_CHECKING:
@@ -39,7 +39,9 @@ def info(
         emit(document)
     else:
         _print_info(document)
-    return TROUBLE if examination.spooled else 0
+    for text in document["unreadable"]:
+        tell_error(text, None)
+    return TROUBLE if examination.spooled or document["unreadable"] else 0
 
 
 def recorded_as(examination: Examination) -> Document:
@@ -52,6 +54,9 @@ def recorded_as(examination: Examination) -> Document:
 
 def _print_info(document: Document) -> None:
     facts, sparse = document["image"], document["sparse"]
+    data = "cannot be told"
+    if sparse is not None:
+        data = f"{sparse['data']} bytes in {_counted(sparse['extents'], 'extent')}, holes {sparse['holes']} bytes"
     size, source = document["sector_size"], document["sector_size_source"]
     sector = f"{size} bytes ({source})" if size else "not stated"
     rows = [
@@ -61,10 +66,7 @@ def _print_info(document: Document) -> None:
         ("checked", "; ".join(document["completeness"]["checked"])),
         ("media", f"{facts['size']} bytes ({human(facts['size'])})"),
         ("sectors", sector),
-        (
-            "data",
-            f"{sparse['data']} bytes in {_counted(sparse['extents'], 'extent')}, holes {sparse['holes']} bytes",
-        ),
+        ("data", data),
         ("table", f"{document['table']['scheme']}, {_counted(document['table']['partitions'], 'partition')}"),
         ("exhibit", document["exhibit"]),
     ]

@@ -6,10 +6,12 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from imgkit.custody.record import INTEGER_LIMIT, printable
+from imgkit.errors import ImageError, PartitionError
 from imgkit.examination.completeness import completeness
 from imgkit.examination.evidence import image_document, image_record, notices_of, stated_by
 from imgkit.filesystems.signatures import identify
 from imgkit.image import Extent
+from imgkit.partitions.table import PartitionTable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from imgkit.examination import Evidence, Examination
     from imgkit.filesystems.signatures import Filesystem
     from imgkit.image import Image
-    from imgkit.partitions.table import Partition, PartitionTable
+    from imgkit.partitions.table import Partition
 
 Record = dict[str, Any]
 
@@ -40,13 +42,25 @@ def inspect_image(examination: Examination, evidence: Evidence) -> Record:
         {**image_record(evidence.image), "what": "container"},
         exhibit=evidence.exhibit,
     ) as act:
-        sparse = _sparse(evidence.image)
-        notices = [*notices_of(evidence.image), *evidence.device_notices, *evidence.image.anomalies]
-        act.data.update(table_record(evidence.table), sparse=sparse, **stated_by(evidence.image))
-        if notices:
-            act.data["notices"] = [printable(text) for text in notices]
-    image = evidence.image
-    sector_size, source = _sector_size(evidence)
+        image, unreadable = evidence.image, []
+        try:
+            table = evidence.table
+        except (
+            ImageError,
+            PartitionError,
+        ) as error:  # what the container states is worth knowing all the same
+            table = PartitionTable("unknown", image.sector_size or 0)
+            unreadable.append(error.message)
+        try:
+            sparse: Record | None = _sparse(image)
+        except ImageError as error:
+            sparse = None
+            unreadable.append(error.message)
+        notices = [*notices_of(image), *evidence.device_notices, *image.anomalies]
+        act.data.update(_info_record(image, table, sparse, notices, unreadable))
+    for text in image.anomalies:
+        examination.notify(text)
+    sector_size, source = _sector_size(image, table)
     return {
         "schema": "imgkit.info.v1",
         "image": image_document(image),
@@ -63,17 +77,30 @@ def inspect_image(examination: Examination, evidence: Evidence) -> Record:
         "notices": notices,
         "complete": True,  # an incomplete set does not open: MissingSegment
         "completeness": completeness(image),
+        "unreadable": unreadable,
         "sparse": sparse,
-        "table": {"scheme": evidence.table.scheme, "partitions": len(evidence.table.partitions)},
+        "table": {"scheme": table.scheme, "partitions": len(table.partitions)},
     }
 
 
-def _sector_size(evidence: Evidence) -> tuple[int | None, str | None]:
+def _info_record(
+    image: Image, table: PartitionTable, sparse: Record | None, notices: list[str], unreadable: list[str]
+) -> Record:
+    """What the outcome of an `info` holds."""
+    record = {**table_record(table), **stated_by(image)}
+    if sparse is not None:
+        record["sparse"] = sparse
+    for key, texts in (("notices", notices), ("unreadable", unreadable)):
+        if texts:
+            record[key] = [printable(text) for text in texts]
+    return record
+
+
+def _sector_size(image: Image, table: PartitionTable) -> tuple[int | None, str | None]:
     """What the container or device states, else what the table was written for, and where that comes from."""
-    image, table = evidence.image, evidence.table
     if image.sector_size is not None:
         return image.sector_size, image.sector_size_source
-    if table.scheme == "none":
+    if table.scheme in {"none", "unknown"}:
         return None, None
     guessed = any(item.code == "sector-size.guessed" for item in table.findings)
     return table.sector_size, "guessed" if guessed else "partition table"
