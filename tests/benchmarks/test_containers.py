@@ -55,8 +55,8 @@ def e01(work: Path, compressible: Path) -> Path:
         "-d",
         "sha1",
         "-t",
-        work / "bench",
-        compressible,
+        str(work / "bench"),
+        str(compressible),
     ]
     subprocess.run(argv, check=True, capture_output=True)
     return work / "bench.E01"
@@ -161,7 +161,7 @@ def ewfmounted(image: Path, folder: Path) -> Iterator[str]:
     folder.mkdir(exist_ok=True)
     subprocess.run(["ewfmount", image, folder], check=True, capture_output=True)
     try:
-        argv = ["losetup", "--read-only", "--find", "--show", folder / "ewf1"]
+        argv = ["losetup", "--read-only", "--find", "--show", str(folder / "ewf1")]
         device = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
         try:
             yield device

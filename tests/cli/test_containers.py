@@ -94,7 +94,9 @@ def test_what_hash_writes_of_either_kind_verify_reads(imgkit: Imgkit) -> None:
     e01(imgkit)
     lines = imgkit("hash", "disk.E01").ended(0).out + imgkit("hash", "--container", "disk.E01").ended(0).out
     (imgkit.folder / "SHA256SUMS").write_text(lines)
-    other = {"XDG_STATE_HOME": str(imgkit.base / "elsewhere")}  # a log that has no digest of its own
+    other: dict[str, str | None] = {
+        "XDG_STATE_HOME": str(imgkit.base / "elsewhere")
+    }  # a log that has no digest of its own
     entries = imgkit("verify", "disk.E02", "--json", env=other).ended(0).json["images"]
     assert [(item["of"], item["verdict"]) for item in entries] == [
         ("media", "match"),
