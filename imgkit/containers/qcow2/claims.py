@@ -5,7 +5,7 @@ A flipped bit in an L2 entry makes it lead to another cluster, most often one in
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from imgkit.containers.qcow2.header import Header
 
 _MOST_CLUSTERS = 1 << 25  # of a file whose data clusters are held against each other; one byte of memory each
-_DATA, _COMPRESSED = 1, 2
+_DATA, _COMPRESSED, _SEVERAL = 1, 2, 3
 
 
 class Claims:
@@ -25,7 +25,7 @@ class Claims:
         clusters = -(-file_size >> self._bits)
         self._uses = bytearray(clusters if clusters <= _MOST_CLUSTERS else 0)
         self.fixed = _fixed_clusters(header)
-        # Ascending: where no data can lie. Offsets in the file.
+        # Ascending offsets in the file: where no data can lie.
         self._barred = sorted(self.fixed)
 
     def bar(self, tables: Iterable[int]) -> None:
@@ -34,33 +34,31 @@ class Claims:
 
     def taken(self, host: int, length: int) -> int | None:
         """The first cluster, by its offset, that shares bytes with [host, host + length) and holds something else."""
-        at = bisect_left(self._barred, host >> self._bits << self._bits)
+        first, end = host >> self._bits, -(-(host + length) >> self._bits)
+        several = self._uses.find(_SEVERAL, first, end)
+        at = bisect_left(self._barred, first << self._bits)
         if at < len(self._barred) and self._barred[at] < host + length:
-            return self._barred[at]
-        return None
+            table = self._barred[at]
+            return table if several < 0 else min(table, several << self._bits)
+        return None if several < 0 else several << self._bits
 
     def claim(self, host: int, length: int) -> None:
-        """Data lies here; bar the clusters that more than one range leads to."""
+        """Data lies here, of one range of the media; so it can be of no other."""
         first, end = host >> self._bits, -(-(host + length) >> self._bits)
         end = min(end, len(self._uses))
         if first >= end:
             return
-        if self._uses.count(0, first, end) != end - first:
-            self._bar_used(first, end)
-        self._uses[first:end] = bytes([_DATA]) * (end - first)
+        if self._uses.count(0, first, end) == end - first:
+            self._uses[first:end] = bytes([_DATA]) * (end - first)
+            return
+        for cluster in range(first, end):
+            self._uses[cluster] = _SEVERAL if self._uses[cluster] else _DATA
 
     def claim_compressed(self, host: int, length: int) -> None:
         """Compressed clusters lie side by side in one of the file; plain data cannot lie there too."""
         first, end = host >> self._bits, -(-(host + length) >> self._bits)
         for cluster in range(first, min(end, len(self._uses))):
-            if self._uses[cluster] == _DATA:
-                self._bar_used(cluster, cluster + 1)
-            self._uses[cluster] = _COMPRESSED
-
-    def _bar_used(self, first: int, end: int) -> None:
-        for cluster in range(first, end):
-            if self._uses[cluster] and self.taken(cluster << self._bits, 1) is None:
-                insort(self._barred, cluster << self._bits)
+            self._uses[cluster] = _SEVERAL if self._uses[cluster] in {_DATA, _SEVERAL} else _COMPRESSED
 
 
 def _fixed_clusters(header: Header) -> set[int]:

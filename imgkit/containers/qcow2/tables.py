@@ -84,9 +84,7 @@ class ClusterMap:
         self._shared = {offset for offset, count in Counter(tables).items() if count > 1}
         self._lock = threading.Lock()
         self._kept: OrderedDict[int, bytes] = OrderedDict()
-        self._claimed = bytearray(
-            header.l1_needed
-        )  # 1 for an entry of the L1 table whose clusters are claimed
+        self._claimed = bytearray(header.l1_needed)  # 1: the clusters of that L2 table are claimed
         self._room = max(2, _TABLES_KEPT >> self._bits)
 
     def runs(self, offset: int, end: int, *, claim: bool = True) -> Iterator[Run]:
