@@ -69,7 +69,8 @@ class SparseHeader:
         zero_grains: An entry of 1 means zeros.
         unclean: The program that wrote it did not close it.
         version: Of the header.
-        footer: The header was read from the end of the file.
+        overhead: Where the first grain may be.
+        footer: The header was read from the end of the file: a stream.
     """
 
     kind: str
@@ -81,6 +82,7 @@ class SparseHeader:
     zero_grains: bool
     unclean: bool
     version: int
+    overhead: int = SECTOR
     footer: bool = False
 
     @property
@@ -124,7 +126,7 @@ def read_header(file: EvidenceFile) -> SparseHeader:
 
 def _hosted(head: bytes, file: EvidenceFile, *, footer: bool) -> SparseHeader:
     (_magic, version, flags, capacity, grain_size, descriptor_offset, descriptor_size, entries, redundant, directory,
-     _overhead, unclean, line_ends, algorithm) = _SPARSE.unpack_from(head)  # fmt: skip
+     overhead, unclean, line_ends, algorithm) = _SPARSE.unpack_from(head)  # fmt: skip
     if not 1 <= version <= 3:
         raise UnknownFormat(f"{file.path} is a VMDK extent of version {version}, which imgkit does not read")
     if flags & _FLAG_LINE_ENDS and line_ends != _LINE_ENDS:
@@ -155,6 +157,7 @@ def _hosted(head: bytes, file: EvidenceFile, *, footer: bool) -> SparseHeader:
         zero_grains=bool(flags & _FLAG_ZERO_GRAIN),
         unclean=unclean != 0,
         version=version,
+        overhead=overhead * SECTOR,
         footer=footer,
     )
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from imgkit.containers.evidence_file import fill
 from imgkit.containers.vmdk.descriptor import SECTOR
+from imgkit.containers.vmdk.stream import Span, is_table_marker, stored_grains
 from imgkit.errors import MediaReadError
 
 if TYPE_CHECKING:
@@ -112,8 +113,8 @@ class GrainTables:
 
     def empty_until(self, number: int) -> int:
         """The first table from `number` on that the directories do not call empty, as far as one page of them tells."""
-        if self._header.redundant is not None:
-            return number
+        if self._header.redundant is not None or self._header.footer:
+            return number  # what one directory calls empty is to be compared
         try:
             page = self._page("directory", self._header.directory, number // _PAGE)
         except MediaReadError:
@@ -128,7 +129,9 @@ class GrainTables:
     def _load(self, number: int) -> Table:
         first = self._copy("directory", self._header.directory, number)
         if self._header.redundant is None:
-            return Table(array("I"), {}, first) if isinstance(first, str) else self._alone(first)
+            if isinstance(first, str):
+                return Table(array("I"), {}, first)
+            return self._in_stream(number, first) if self._header.footer else self._alone(first)
         second = self._copy("redundant directory", self._header.redundant, number)
         if isinstance(first, str) and isinstance(second, str):
             return Table(array("I"), {}, f"{first}; {second}")
@@ -148,13 +151,42 @@ class GrainTables:
             sector = self._page(which, directory, number // _PAGE)[number % _PAGE]
             if sector == 0:
                 return array("I")
-            if sector * SECTOR < SECTOR or sector * SECTOR + length > self._end:
+            if sector * SECTOR + length > self._end:
                 return f"{what} is said to be at byte {sector * SECTOR} of {self._end}"
+            if self._header.footer and not is_table_marker(self._bytes(sector * SECTOR - SECTOR, 16)):
+                return f"{what} is said to be at byte {sector * SECTOR}, where no marker announces one"
             return _trimmed(self._numbers(sector * SECTOR, self._header.sizes.entries))
         except MediaReadError as error:
             if self._header.redundant is None:
                 raise
             return f"{what}: {error}"
+
+    def _in_stream(self, number: int, entries: array[int]) -> Table:
+        """A table of a stream, compared with the grains that lie where its grains should be."""
+        sizes = self._header.sizes
+        span = Span(number * sizes.entries, sizes.entries, sizes.grain_size)
+        starts = {self._behind_table_before(number)} | (
+            {min(filter(None, entries)) * SECTOR} if entries else set()
+        )
+        found: dict[int, int] = {}
+        with self._files.opened(self._file, 0, 0) as file:
+            for start in starts:
+                found.update(stored_grains(file.fd, start, self._end, span))
+        table = self._alone(entries)
+        lost = {i: place for i, place in found.items() if not entries or entries[i] == 0}
+        if not lost:
+            return table
+        whole = entries or array("I", bytes(4 * sizes.entries))
+        why = "the grain table calls it empty, and one that says it is this lies at byte"
+        return Table(whole, table.bad | {i: f"{why} {place}" for i, place in lost.items()})
+
+    def _behind_table_before(self, number: int) -> int:
+        """Where in a stream the grains of a table begin: behind the nearest table before it, or behind the header."""
+        page = self._page("directory", self._header.directory, number // _PAGE)
+        before = next((page[i] for i in range(number % _PAGE - 1, -1, -1) if page[i]), 0)
+        if before == 0:
+            return self._header.overhead
+        return before * SECTOR + -(-4 * self._header.sizes.entries // SECTOR) * SECTOR
 
     def _alone(self, entries: array[int]) -> Table:
         bad = (
@@ -226,13 +258,16 @@ class GrainTables:
         return numbers
 
     def _numbers(self, offset: int, count: int) -> array[int]:
-        buffer = bytearray(4 * count)
-        with self._files.opened(self._file, 0, 0) as file:
-            fill(file.fd, offset, memoryview(buffer), path=file.path, media_offset=0)
-        numbers = array("I", bytes(buffer))
+        numbers = array("I", self._bytes(offset, 4 * count))
         if sys.byteorder == "big":
             numbers.byteswap()
         return numbers
+
+    def _bytes(self, offset: int, length: int) -> bytes:
+        buffer = bytearray(length)
+        with self._files.opened(self._file, 0, 0) as file:
+            fill(file.fd, offset, memoryview(buffer), path=file.path, media_offset=0)
+        return bytes(buffer)
 
 
 def _trimmed(entries: array[int]) -> array[int]:

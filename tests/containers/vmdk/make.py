@@ -141,7 +141,7 @@ def marker(sectors: int, kind: int) -> bytes:
 
 
 def write_stream(path: Path, content: bytes, *, text: bytes, footer: bool = True) -> Layout:
-    """A streamOptimized extent as VMware exports it: header without a directory, grains, tables, directory, footer."""
+    """A streamOptimized extent as VMware exports it: header without a directory, grains and their tables, directory, footer."""
     capacity, size = -(-len(content) // SECTOR), GRAIN * SECTOR
     changes = {
         "version": 3, "flags": FLAG_LINES | FLAG_COMPRESSED | FLAG_MARKERS, "compressAlgorithm": 1,
@@ -152,19 +152,20 @@ def write_stream(path: Path, content: bytes, *, text: bytes, footer: bool = True
     )
     out = out.ljust(GRAIN * SECTOR, b"\0")
     places: dict[int, int] = {}
-    for number, grain in grains_of(content, size).items():
-        places[number] = len(out)
-        packed = zlib.compress(grain)
-        out += struct.pack("<QI", number * GRAIN, len(packed)) + packed
-        out += bytes(-len(out) % SECTOR)
+    grains = grains_of(content, size)
     tables = -(-capacity // (GRAIN * 512))
     directory, table_places = [], []
     for table in range(tables):
-        used = [places.get(table * 512 + i, 0) // SECTOR for i in range(512)]
+        own = [number for number in grains if number // 512 == table]
+        for number in own:
+            places[number] = len(out)
+            packed = zlib.compress(grains[number])
+            out += struct.pack("<QI", number * GRAIN, len(packed)) + packed
+            out += bytes(-len(out) % SECTOR)
         out += marker(4, 1)
         table_places.append(len(out))
-        directory.append(len(out) // SECTOR if any(used) else 0)
-        out += struct.pack("<512I", *used)
+        directory.append(len(out) // SECTOR if own else 0)
+        out += struct.pack("<512I", *(places.get(table * 512 + i, 0) // SECTOR for i in range(512)))
     out += marker(-(-tables * 4 // SECTOR), 2)
     where = len(out)
     out += struct.pack(f"<{tables}I", *directory)

@@ -428,3 +428,68 @@ def test_many_extents_few_descriptors(tmp_path: Path) -> None:
             assert len(image.segments) == 301
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+# --- no fault of a table passes for zeros or for another grain ---
+
+
+@pytest.mark.parametrize("grain", STORED)
+def test_a_stream_cannot_lose_a_grain_unseen(stream: tuple[Path, Layout], grain: int) -> None:
+    path, layout = stream
+    poke_number(path, layout.entries[grain], 0)
+    with open_image(path) as image:
+        assert bad_ranges(image, TRUTH) == lost(grain)
+        with pytest.raises(CorruptMedia, match="calls it empty"):
+            image.read_at(grain * GRAIN, 1)
+
+
+def test_a_stream_cannot_lose_a_table_unseen(tmp_path: Path) -> None:
+    size = 520 * GRAIN
+    truth = (
+        bytes(5 * GRAIN) + make.media(2 * GRAIN, 3) + b"a" * GRAIN + bytes(505 * GRAIN) + b"b" * (7 * GRAIN)
+    )
+    assert len(truth) == size
+    text = make.descriptor([f'RW {size // 512} SPARSE "disk.vmdk"'], kind="streamOptimized")
+    path = tmp_path / "disk.vmdk"
+    layout = make.write_stream(path, truth, text=text)
+    for table, stored in ((0, [n for n in layout.grains if n < 512]), (1, list(range(513, 520)))):
+        before = path.read_bytes()
+        poke_number(path, layout.directory + 4 * table, 0)
+        with open_image(path) as image:
+            assert bad_ranges(image, truth) == [(stored[0] * GRAIN, len(stored) * GRAIN)]
+        poke_number(path, layout.directory + 4 * table, 64)
+        with open_image(path) as image, pytest.raises(CorruptMedia, match="no marker announces one"):
+            image.read_at(stored[0] * GRAIN, 1)
+        path.write_bytes(before)
+
+
+def test_one_flipped_bit_of_a_map_is_never_a_wrong_byte(disk: tuple[Path, Layout], tmp_path: Path) -> None:
+    """Every bit of both directories and of the entries in use, one after the other, with two copies and in a stream."""
+    one, layout = disk
+    two = tmp_path / "stream.vmdk"
+    streamed = make.write_stream(two, TRUTH, text=make.descriptor([LINE], kind="streamOptimized"))
+    places = [(one, layout.directory), (one, layout.redundant), (two, streamed.directory)]
+    for grain in (0, *STORED[:3]):
+        places += [(one, layout.entries[grain]), (one, layout.copies[grain]), (two, streamed.entries[grain])]
+    outcomes = set()
+    for path, place in places:
+        for bit in range(32):
+            flip(path, place + bit // 8, bit % 8)
+            outcomes.add(is_truth_or_error(path))
+            flip(path, place + bit // 8, bit % 8)
+            assert is_truth_or_error(path) == "all"
+    assert outcomes == {"all", "some"}
+
+
+def is_truth_or_error(path: Path) -> str:
+    buffer = bytearray(b"\xa5") * SIZE
+    with open_image(path) as image:
+        try:
+            image.read_into(0, memoryview(buffer))
+        except CorruptMedia as error:
+            for offset, length, _reason in error.ranges:
+                buffer[offset : offset + length] = TRUTH[offset : offset + length]
+            assert buffer == TRUTH
+            return "some"
+    assert buffer == TRUTH
+    return "all"
