@@ -84,7 +84,6 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "isal": ("containers/ewf/", "containers/qcow2/", "containers/vmdk/"),
     "zstandard": ("containers/qcow2/",),
     "pyvmdk": ("containers/vmdk/",),
-    "pyvhdi": ("containers/vhd/", "containers/vhdx/"),
     "mfusepy": ("expose/",),
 }
 STOCK_TOOLS = {"losetup", "mount", "umount", "blkid", "blockdev", "parted", "sfdisk", "mmls", "dmsetup"}
