@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import json
 import os
 import socket
@@ -10,6 +11,20 @@ from typing import Any
 _LENGTH_BYTES = 8
 _LARGEST = 64 << 20  # a document; a set of 50,000 files takes 10 MiB
 _FDS_AT_ONCE = 64  # SCM_MAX_FD is 253
+
+
+def receive_descriptors(end: socket.socket, length: int, most: int) -> tuple[bytes, list[int]]:
+    """Up to `length` bytes and the descriptors beside them, not inheritable (socket.recv_fds drops its flags).
+
+    Raises:
+        OSError: As recvmsg(2).
+    """
+    fds = array.array("i")
+    said, extra, _, _ = end.recvmsg(length, socket.CMSG_LEN(most * fds.itemsize), socket.MSG_CMSG_CLOEXEC)
+    for level, kind, data in extra:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+    return said, list(fds)
 
 
 class Channel:
@@ -43,7 +58,7 @@ class Channel:
             EOFError: The other end is gone.
             OSError: TimeoutError and whatever else the kernel says.
         """
-        head, fds, _, _ = socket.recv_fds(self._end, _LENGTH_BYTES, _FDS_AT_ONCE, socket.MSG_CMSG_CLOEXEC)
+        head, fds = receive_descriptors(self._end, _LENGTH_BYTES, _FDS_AT_ONCE)
         if head and len(head) < _LENGTH_BYTES:
             head += self._exactly(_LENGTH_BYTES - len(head))
         length = int.from_bytes(head, "little")

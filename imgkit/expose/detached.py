@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -43,7 +44,7 @@ class Exposure:
         """Let go of the file. Closing twice is allowed."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
-            os.close(fd)
+            _close(fd)
             process.reap()
 
     def __enter__(self) -> Self:
@@ -51,6 +52,13 @@ class Exposure:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _close(fd: int) -> None:
+    with contextlib.suppress(
+        OSError
+    ):  # FUSE passes the end of its server on as an error; it is closed all the same
+        os.close(fd)
 
 
 def expose_detached(
@@ -90,7 +98,7 @@ def expose_detached(
             server.seen(facts.dev)
             server.keep()
         except BaseException:
-            os.close(fd)
+            _close(fd)
             raise
     return Exposure(facts, fd)
 

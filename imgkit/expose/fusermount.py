@@ -8,6 +8,7 @@ import shutil
 import socket
 
 from imgkit.errors import HostError, MountError
+from imgkit.expose.channel import receive_descriptors
 from imgkit.expose.file_system import LARGEST_READ
 from imgkit.expose.kernel_mount import SOURCE_PREFIX, SUBTYPE
 
@@ -32,7 +33,7 @@ def mount(directory: str, name: str) -> int:
         if done:
             raise MountError(f"cannot expose an image at {directory}: {said}")
         ours.settimeout(_LIMIT)
-        _, fds, _, _ = socket.recv_fds(ours, 1, 1, socket.MSG_CMSG_CLOEXEC)
+        _, fds = receive_descriptors(ours, 1, 1)
     if not fds:
         raise MountError(f"cannot expose an image at {directory}: {_PROGRAM} gave no connection")
     return fds[0]

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 BLOCK = 1 << 20
 _AHEAD_FOR_EACH_THREAD = 3  # blocks: one that is read, one that waits, one that is being served
 _MOST_THREADS = 8
+_MOST_AHEAD = 16
+_BEHIND = 6  # blocks kept beyond those ahead: the kernel asks for a window of 2.5 MiB, in any order
 _IN_ORDER = BLOCK // 4  # bytes read of a block before the next ones are fetched
 _REMEMBERED = 64  # blocks whose readers are counted: so many streams can be told apart
 
@@ -39,15 +41,15 @@ class _Block:
 class ReadAhead:
     """The bytes of an image, fetched ahead of who reads them in order. Safe from several threads at once.
 
-    Bounded: `threads` * 4 blocks at most are held. An error while fetching ahead is nobody's yet: whoever asks for bytes of
+    Bounded: 22 blocks at most are held. An error while fetching ahead is nobody's yet: whoever asks for bytes of
     that block has exactly those read again, and gets the bytes or the error that is theirs.
     """
 
     def __init__(self, image: Image, *, threads: int | None = None) -> None:
         self._image = image
         threads = threads or max(2, min(_MOST_THREADS, os.cpu_count() or 1))
-        self._ahead = threads * _AHEAD_FOR_EACH_THREAD
-        self._most = self._ahead + threads
+        self._ahead = min(_MOST_AHEAD, threads * _AHEAD_FOR_EACH_THREAD)
+        self._most = self._ahead + _BEHIND
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="read-ahead")
         self._lock = threading.Lock()
         self._blocks: OrderedDict[int, _Block] = OrderedDict()  # the longest unused first
@@ -117,7 +119,10 @@ class ReadAhead:
         """Have the blocks after this one fetched; the lock is held."""
         last = (self._image.size - 1) // BLOCK
         for following in range(number + 1, min(number + self._ahead, last) + 1):
-            if following in self._blocks or following in self._finished:
+            if following in self._blocks:
+                self._blocks.move_to_end(following)  # wanted soon: what lies behind the reader goes first
+                continue
+            if following in self._finished:
                 continue
             block = self._blocks[following] = _Block()
             self._pool.submit(self._fetch, following, block)

@@ -130,6 +130,8 @@ def _start(connection: int, image: Image, setup: dict[str, Any]) -> FileSystem:
 
 def _report(channel: Channel, state: command_line.StateWord, name: str, guard: str) -> None:
     """Wait until the command has seen the file, note that for everybody, and let go of all that came from the command."""
+    os.dup2(1, 0)
+    os.dup2(1, 2)
     try:
         seen, _ = channel.receive()
         state.write(dev=seen["dev"], guard=guard)
@@ -137,8 +139,6 @@ def _report(channel: Channel, state: command_line.StateWord, name: str, guard: s
     except (EOFError, OSError):
         syslog.syslog(syslog.LOG_WARNING, f"{name}: the command that wanted it ended before it was seen")
     channel.close()
-    os.dup2(1, 0)
-    os.dup2(1, 2)
 
 
 def _until_unmounted(system: FileSystem) -> None:
