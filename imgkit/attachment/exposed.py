@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _PATIENCE = 10.0  # seconds
 _ENDING = 2.0  # seconds: a process ends 16 ms after its last device went (measured)
 _NOT_RUNNING = ("T", "t", "Z", "X")  # stopped, traced, dead (proc(5), field 3 of stat)
-_LEFT_AFTER = 10.0  # seconds: an exposure that nothing uses is on its way up before that
+_COMING_UP = 120.0  # seconds in which a process may have an image open that nobody sees yet
 
 
 def expose_image(image: Image, label: str, identity: Identity | None) -> Exposure:
@@ -143,17 +143,21 @@ def users_of(name: str) -> list[str]:
 
 def left_over() -> list[ExposureFacts]:
     """Exposures that were made for devices and serve none: whoever made them was killed, and they did not notice."""
-    now = time.clock_gettime(time.CLOCK_BOOTTIME)
-    ticks = os.sysconf("SC_CLK_TCK")
     return [
         facts
         for facts in list_exposures()
         if facts.directory is None
         and split_exposed_name(f"/{facts.name}") is not None
-        and now - facts.started / ticks > _LEFT_AFTER
+        and not _is_coming_up(facts)
         and not users_of(facts.name)
         and not _is_open(facts)
     ]
+
+
+def _is_coming_up(facts: ExposureFacts) -> bool:
+    """Whether the command that wants it may not have its file yet; with that it has it open until devices do."""
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - facts.started / os.sysconf("SC_CLK_TCK")
+    return facts.dev == 0 and age < _COMING_UP
 
 
 def _is_open(facts: ExposureFacts) -> bool:

@@ -202,6 +202,24 @@ def test_the_command_is_killed_at_any_moment(bench: Bench, case: Path, split: Pa
     assert {"OPEN_ATTACHMENT", "OPEN_INTENT"} & set(bench.verified(case)) == set()
 
 
+def test_a_process_that_serves_no_device_is_ended(bench: Bench, case: Path, split: Path) -> None:
+    """Stopped, it did not notice that its device went: status shows it, and detach --all takes it away."""
+    device = bench("attach", split).ended(0).out.strip()
+    pid = server_of(bench)
+    os.kill(pid, signal.SIGSTOP)
+    subprocess.run(["losetup", "-d", device], check=True)
+    wait_until(lambda: not bench.devices())
+    assert containers.state_of(pid) == "T"
+    shown = bench("status", "--json").ended(0).json["exposures"]
+    (item,) = [item for item in shown if item["exposed"]["pid"] == pid]
+    assert (item["directory"], item["image"]["path"], item["exhibit"]) == (None, str(split), "EX1")
+    assert "imgkit detach --all ends it" in bench("status").ended(0).err
+    assert f"ended pid {pid}" in bench("detach", "--all").ended(0).err
+    assert bench.exposures() == []
+    bench("partitions", split).ended(0)
+    assert len(bench.of_type(case, "evidence.gone", "event")) == 1
+
+
 # -- the image ------------------------------------------------------------------------------------
 
 
