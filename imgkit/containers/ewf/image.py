@@ -59,7 +59,7 @@ class EwfImage(Image):
         self._tables = Tables(self._files, layout.tables, self._chunk)
         self._chunks = Chunks(self._files, self._tables, volume, self._workers)
         self._cache = ChunkCache(self._chunk)
-        self._ahead = min(_AHEAD // self._chunk, self._cache.most // 2)
+        self._ahead = min(max(1, _AHEAD // self._chunk), self._cache.most // 2)
 
     def _state_sector_size(self, found: int, stated: int | None) -> None:
         usable = found >= _SMALLEST_SECTOR and not found & (found - 1)

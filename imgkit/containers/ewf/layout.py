@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _TABLE_HEADER = struct.Struct("<I4xQ4xI")  # number of entries, base offset, checksum
 ENTRY_SIZE = 4
 _SMALL = 1 << 20  # bytes; a section that states facts is never larger
+# What a set may state of itself, so that memory stays bounded; 2^18 tables of 16375 chunks are 128 TiB.
+_MOST_NOTICES, _MOST_HEADERS, _MOST_ERRORS, _MOST_TABLES = 100, 16, 1 << 16, 1 << 18
 _OTHER_SET = "take the file away that is not of this set, or copy the right one from the source"
 _KNOWN = frozenset({"sectors", "next", "done", "incomplete"})
 
@@ -144,8 +146,6 @@ class _Scan:
             self._table(index, reader, section)
         elif kind == "sectors":
             self._sectors = section
-        elif kind in {"volume", "disk", "data"}:
-            self._volume(reader, section)
         elif kind in _FACTS:
             try:
                 _FACTS[kind](self, reader, section)
@@ -158,7 +158,16 @@ class _Scan:
 
     def _notice(self, reader: SegmentReader, section: Section, text: str) -> None:
         kind = section.kind if section.kind.isalnum() and section.kind.isascii() else ascii(section.kind)
-        self.layout.notices.append(f"{kind} section at {section.offset} of {reader.path}: {text}")
+        self._tell(f"{kind} section at {section.offset} of {reader.path}: {text}")
+
+    def _tell(self, notice: str) -> None:
+        """Add a notice; of very many the first ones."""
+        if len(self.layout.notices) < _MOST_NOTICES:
+            self.layout.notices.append(notice)
+        elif len(self.layout.notices) == _MOST_NOTICES:
+            self.layout.notices.append(
+                f"there are more than {_MOST_NOTICES} notices; the others are left out"
+            )
 
     def _ending(self, index: int, reader: SegmentReader, section: Section) -> None:
         if section.kind == "next" and index == self._last:
@@ -173,16 +182,15 @@ class _Scan:
             )
         if section.end < reader.size:
             extra = reader.size - section.end
-            self.layout.notices.append(
+            self._tell(
                 f"{reader.path} goes on for {extra} bytes after its last section, at {section.end}: no part of the media"
             )
 
     def _volume(self, reader: SegmentReader, section: Section) -> None:
         found = parse_volume(_body(reader, section))
         if isinstance(found, str):
-            self._notice(reader, section, found)
-        else:
-            self._stated.append((reader.path, found, section.kind))
+            raise Damaged(found)
+        self._stated.append((reader.path, found, section.kind))
 
     def _table(self, index: int, reader: SegmentReader, section: Section) -> None:
         copy = _table_copy(reader, section)
@@ -194,6 +202,8 @@ class _Scan:
                 )
             tables[-1] = tables[-1]._replace(copies=(*tables[-1].copies, copy))
             return
+        if len(tables) >= _MOST_TABLES:
+            raise CorruptImage(f"{reader.path}: the set has more than {_MOST_TABLES} tables up to here")
         inline = self._sectors is None
         start, end = (
             (copy.entries, copy.end) if self._sectors is None else (self._sectors.body, self._sectors.end)
@@ -202,8 +212,11 @@ class _Scan:
 
     def _header(self, reader: SegmentReader, section: Section) -> None:
         item = (section.kind, _body(reader, section))
-        if item not in self.layout.headers:
-            self.layout.headers.append(item)
+        if item in self.layout.headers:
+            return  # EnCase writes header2 twice
+        if len(self.layout.headers) >= _MOST_HEADERS:
+            raise Damaged(f"it is one of more than {_MOST_HEADERS}")
+        self.layout.headers.append(item)
 
     def _hash(self, reader: SegmentReader, section: Section) -> None:
         body = _body(reader, section)
@@ -215,9 +228,14 @@ class _Scan:
                 self._notice(reader, section, f"it states {name} {value}, another section states {stated}")
 
     def _errors(self, reader: SegmentReader, section: Section) -> None:
-        self.layout.errors += parse_errors(_body(reader, section))
+        found = parse_errors(_body(reader, section))
+        if len(self.layout.errors) + len(found) > _MOST_ERRORS:
+            raise Damaged(f"with it there are more than {_MOST_ERRORS} acquisition errors")
+        self.layout.errors += found
 
     def _session(self, reader: SegmentReader, section: Section) -> None:
+        if self._sessions:
+            raise Damaged("there is one before it")
         self._sessions.append((_body(reader, section), reader.path, section))
 
     def finish(self, path: str) -> Layout:
@@ -241,33 +259,25 @@ class _Scan:
             )
         where, volume, kind = self._stated[0]
         if kind == "data":
-            self.layout.notices.append(
-                f"no volume section is sound: what the data section of {where} repeats is used"
-            )
+            self._tell(f"no volume section is sound: what the data section of {where} repeats is used")
         return volume
 
     def _compare_volumes(self, volume: Volume) -> None:
         """Every data section must be of the same set and cut the media in the same way."""
-        for path, other, _ in self._stated[1:]:
-            named = any(other.set_identifier) and any(volume.set_identifier)
-            if named and other.set_identifier != volume.set_identifier:
-                raise MissingSegment(
-                    f"{path} is of another set: its set identifier is {other.set_identifier.hex()}, "
-                    f"the first segment's {volume.set_identifier.hex()}",
-                    hint=_OTHER_SET,
+        first = self._stated[0][0]
+        for path, other, kind in self._stated[1:]:
+            differing = _difference(volume, other)
+            if not differing:
+                continue
+            name, theirs, ours = differing
+            if path == first:
+                raise CorruptImage(
+                    f"{path} contradicts itself: {name} is {ours} in one section and {theirs} in its {kind} section"
                 )
-            differing = [
-                name
-                for name in ("chunk_count", "sectors_per_chunk", "bytes_per_sector", "sector_count")
-                if getattr(other, name) and getattr(other, name) != getattr(volume, name)
-            ]
-            if differing:
-                name = differing[0]
-                raise MissingSegment(
-                    f"{path} is of another set: its {name.replace('_', ' ')} is {getattr(other, name)}, "
-                    f"the first segment's {getattr(volume, name)}",
-                    hint=_OTHER_SET,
-                )
+            raise MissingSegment(
+                f"{path} is of another set: its {name} is {theirs}, that of {first} is {ours}",
+                hint=_OTHER_SET,
+            )
 
     def _count_chunks(self, volume: Volume, path: str) -> None:
         """Number the chunks of all tables; they must be exactly those that the sectors fill."""
@@ -301,7 +311,25 @@ class _Scan:
             )
 
 
+def _difference(volume: Volume, other: Volume) -> tuple[str, object, object] | None:
+    """(name, value of `other`, value of `volume`) of the first field in which they differ; zeros state nothing."""
+    if (
+        any(other.set_identifier)
+        and any(volume.set_identifier)
+        and other.set_identifier != volume.set_identifier
+    ):
+        return "set identifier", other.set_identifier.hex(), volume.set_identifier.hex()
+    for name in ("chunk_count", "sectors_per_chunk", "bytes_per_sector", "sector_count"):
+        theirs, ours = getattr(other, name), getattr(volume, name)
+        if theirs and theirs != ours:
+            return name.replace("_", " "), theirs, ours
+    return None
+
+
 _FACTS = {
+    "volume": _Scan._volume,
+    "disk": _Scan._volume,
+    "data": _Scan._volume,
     "header": _Scan._header,
     "header2": _Scan._header,
     "xheader": _Scan._header,
