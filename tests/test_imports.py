@@ -83,7 +83,6 @@ THIRD_PARTY: dict[str, tuple[str, ...]] = {
     "blake3": ("hashing.py",),
     "isal": ("containers/ewf/", "containers/qcow2/", "containers/vmdk/"),
     "zstandard": ("containers/qcow2/",),
-    "mfusepy": ("expose/",),
 }
 STOCK_TOOLS = {"losetup", "mount", "umount", "blkid", "blockdev", "parted", "sfdisk", "mmls", "dmsetup"}
 STARTERS = {"run", "Popen", "call", "check_call", "check_output", "system", "popen", "posix_spawn"}

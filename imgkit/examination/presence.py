@@ -21,7 +21,7 @@ from imgkit.examination.examiner import (
     state_folder,
 )
 
-_LIBRARIES = ("blake3", "isal", "mfusepy", "pytsk3", "zstandard")
+_LIBRARIES = ("blake3", "isal", "pytsk3", "zstandard")
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
