@@ -14,7 +14,7 @@ from imgkit.containers.vmdk.extents import open_extents, sparse_notices
 from imgkit.containers.vmdk.image import VmdkImage
 from imgkit.containers.vmdk.plan import plan_image
 from imgkit.containers.vmdk.sparse import SparseExtent
-from imgkit.containers.vmdk.tables import TableCache
+from imgkit.containers.vmdk.table_cache import TableCache
 from imgkit.errors import CorruptImage
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from imgkit.containers.vmdk.descriptor import ExtentLine
     from imgkit.containers.vmdk.plan import Plan
     from imgkit.containers.vmdk.runs import Extent
-    from imgkit.containers.vmdk.tables import TableCache
+    from imgkit.containers.vmdk.table_cache import TableCache
 
 _FLAT = {"FLAT", "VMFS"}
 _COPY_HINT = "copy it again from the source; an image is read with all its files or not at all"

@@ -32,7 +32,7 @@ _COWD_ENTRIES = 4096
 
 LARGEST_GRAIN = 2 << 20  # bytes; 64 KiB nearly always
 _MOST_ENTRIES = 1 << 13  # of a grain table; 512 always
-_MOST_TABLES = 1 << 24  # of an extent: 64 TiB take 2 million
+_MOST_TABLES = 1 << 21  # of an extent: 64 TiB in grains of 64 KiB
 _COPY_HINT = "copy it again from the source"
 _TAIL = 1 << 20  # bytes at the end in which a footer is looked for
 

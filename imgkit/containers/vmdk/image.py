@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from imgkit.containers.segment_files import SegmentFiles
     from imgkit.containers.vmdk.runs import Extent as VmdkExtent
-    from imgkit.containers.vmdk.tables import TableCache
+    from imgkit.containers.vmdk.table_cache import TableCache
     from imgkit.image import Segment
 
 _WORTH_A_THREAD = 4  # compressed grains in one read from which on they are inflated side by side
@@ -174,13 +174,14 @@ class VmdkImage(Image):
 
     def _data(self) -> Iterator[Extent]:
         below = _Below(self._parent)
-        for run, extent in self._runs(0, self.size):
-            if run.kind is Kind.ABSENT:
-                yield from below.within(run.offset, run.length)
-            elif run.kind is Kind.DATA and isinstance(extent, FlatExtent):
-                yield from self._stored(run)
-            elif run.kind is not Kind.ZERO:
-                yield Extent(run.offset, run.length)
+        for extent in self._extents:
+            for run in extent.allocation():
+                if run.kind is Kind.ABSENT:
+                    yield from below.within(run.offset, run.length)
+                elif run.kind is Kind.DATA and isinstance(extent, FlatExtent):
+                    yield from self._stored(run)
+                elif run.kind is not Kind.ZERO:
+                    yield Extent(run.offset, run.length)
 
     def _stored(self, run: Run) -> Iterator[Extent]:
         """A run of bytes in a file, without the holes of the file."""

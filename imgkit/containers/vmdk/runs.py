@@ -59,6 +59,9 @@ class Extent(Protocol):
     def runs(self, offset: int, length: int) -> Iterator[Run]:
         """Yield the runs that tile [offset, offset + length) of the media, ascending."""
 
+    def allocation(self) -> Iterator[Run]:
+        """Yield runs that tile the whole extent, ascending, of which only the kind has to be right."""
+
 
 class ZeroExtent:
     """An extent of type ZERO."""
@@ -69,6 +72,10 @@ class ZeroExtent:
     def runs(self, offset: int, length: int) -> Iterator[Run]:
         """See Extent.runs."""
         yield Run(Kind.ZERO, offset, length)
+
+    def allocation(self) -> Iterator[Run]:
+        """See Extent.allocation."""
+        return self.runs(self.start, self.length)
 
 
 class FlatExtent:
@@ -81,3 +88,7 @@ class FlatExtent:
     def runs(self, offset: int, length: int) -> Iterator[Run]:
         """See Extent.runs."""
         yield Run(Kind.DATA, offset, length, self._file, self._position + offset - self.start)
+
+    def allocation(self) -> Iterator[Run]:
+        """See Extent.allocation."""
+        return self.runs(self.start, self.length)

@@ -51,6 +51,26 @@ class SparseExtent:
                 yield from self._in_table(self._tables.table(number), number, position, stop)
             position = stop
 
+    def allocation(self) -> Iterator[Run]:
+        """Runs that tile the extent, of which only the kind counts: where they lie in the file is left out."""
+        number = 0
+        while number < self.header.sizes.tables:
+            after = max(self._tables.empty_until(number), self._tables.empty_group(number))
+            start, whole = number * self._span, after > number
+            number = max(after, number + 1)
+            end = min(self.length, number * self._span)
+            table = None if whole else self._tables.table(number - 1)
+            if table is None or not (table.failed or table.entries):
+                yield Run(Kind.ABSENT, self.start + start, end - start)
+            elif self._is_full(table):
+                yield Run(Kind.DATA, self.start + start, end - start)
+            else:
+                yield from self._in_table(table, number - 1, start, end)
+
+    def _is_full(self, table: Table) -> bool:
+        """Whether every grain is stored, as far as a look at all of them together tells."""
+        return not table.failed and not table.bad and min(table.entries) > 1
+
     def _in_table(self, table: Table, number: int, position: int, end: int) -> Iterator[Run]:
         """The runs of [position, end) of the extent, all of one grain table."""
         if table.failed:
@@ -100,12 +120,17 @@ class SparseExtent:
         looked at that opening stays fast; the rest show when they are read.
         """
         beyond, highest = 0, 0
-        for number in range(min(self.header.sizes.tables, _SCANNED)):
-            entries = self._tables.table(number).entries
+        number = 0
+        while number < min(self.header.sizes.tables, _SCANNED):
+            after = self._tables.empty_group(number)
+            number, looked_at = max(after, number + 1), number
+            if after > looked_at:
+                continue
+            entries = self._tables.table(looked_at).entries
             top = max(entries, default=0) * SECTOR
             highest = max(highest, top)
             if top + self.header.grain_size > self._file_size:
-                cut, gone = self._beyond(number, entries)
+                cut, gone = self._beyond(looked_at, entries)
                 if cut:
                     return f"the grain at byte {cut} is cut by the end of the file at {self._file_size}"
                 beyond += gone

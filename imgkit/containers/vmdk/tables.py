@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import sys
-import threading
 from array import array
-from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
 from imgkit.containers.evidence_file import fill
@@ -16,10 +14,11 @@ from imgkit.errors import MediaReadError
 if TYPE_CHECKING:
     from imgkit.containers.segment_files import SegmentFiles
     from imgkit.containers.vmdk.header import SparseHeader
+    from imgkit.containers.vmdk.table_cache import TableCache
 
-_CACHE = 16 << 20  # bytes of tables kept for an image: the map of 256 GiB in grains of 64 KiB
 _PAGE = 4096  # entries of a grain directory read at a time
-_MOST_NOTES = 100
+_GROUP = 256  # grain tables looked at in one read where a whole map is wanted
+_A_REASON = 300  # bytes that one bad entry may take
 
 
 class Table(NamedTuple):
@@ -39,47 +38,6 @@ class Table(NamedTuple):
 
 
 _EMPTY = Table(array("I"), {})
-
-
-class TableCache:
-    """The tables of all extents of an image, the longest unused dropped first. Safe from several threads at once."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[int, str, int], tuple[object, int]] = OrderedDict()
-        self._size = 0
-        self._notes: dict[str, None] = {}
-
-    def find(self, key: tuple[int, str, int]) -> object | None:
-        """What is kept under `key`, or None."""
-        with self._lock:
-            found = self._kept.get(key)
-            if found is None:
-                return None
-            self._kept.move_to_end(key)
-            return found[0]
-
-    def keep(self, key: tuple[int, str, int], value: object, size: int) -> None:
-        """Keep `value`, which takes `size` bytes."""
-        with self._lock:
-            if key in self._kept:
-                return
-            self._kept[key] = value, size
-            self._size += size
-            while self._size > _CACHE:
-                self._size -= self._kept.popitem(last=False)[1][1]
-
-    def note(self, sentence: str) -> None:
-        """Remember what was found that took no byte away."""
-        with self._lock:
-            if len(self._notes) < _MOST_NOTES:
-                self._notes[sentence] = None
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Every sentence, in order."""
-        with self._lock:
-            return tuple(self._notes)
 
 
 class GrainTables:
@@ -108,7 +66,8 @@ class GrainTables:
         except MediaReadError as error:
             return Table(array("I"), {}, f"grain table {number} of {self._path}: {error}", error.errno)
         if not table.failed:
-            self._cache.keep((self._file, "table", number), table, 200 + 4 * len(table.entries))
+            size = 200 + 4 * len(table.entries) + _A_REASON * len(table.bad)
+            self._cache.keep((self._file, "table", number), table, size)
         return table
 
     def empty_until(self, number: int) -> int:
@@ -125,6 +84,41 @@ class GrainTables:
                 index += 1
             return number - number % _PAGE + index
         return number - number % _PAGE + len(page)
+
+    def empty_group(self, number: int) -> int:
+        """The same by the tables themselves, those that lie one behind the other, in one read for each copy.
+
+        Programs that make the tables of a large disk in advance leave them empty: nobody wants to look at each.
+        """
+        header = self._header
+        count = min(_GROUP, header.sizes.tables - number)
+        if number % _GROUP or header.footer:
+            return number
+        try:
+            for which, directory in (
+                ("directory", header.directory),
+                ("redundant directory", header.redundant),
+            ):
+                if directory is not None and not self._group_is_empty(which, directory, number, count):
+                    return number
+        except MediaReadError:
+            return number
+        return number + count
+
+    def _group_is_empty(self, which: str, directory: int, number: int, count: int) -> bool:
+        if directory + 4 * self._header.sizes.tables > self._end:
+            return False
+        page = self._page(which, directory, number // _PAGE)
+        sectors = page[number % _PAGE : number % _PAGE + count]
+        if not any(sectors):
+            return True
+        step = -(-4 * self._header.sizes.entries // SECTOR)
+        length = step * SECTOR * count
+        first = sectors[0]
+        in_a_row = 0 < first < 1 << 31 and sectors == array("I", range(first, first + step * count, step))
+        if not in_a_row or first * SECTOR + length > self._end:
+            return False
+        return self._bytes(first * SECTOR, length) == bytes(length)
 
     def _load(self, number: int) -> Table:
         first = self._copy("directory", self._header.directory, number)
@@ -169,9 +163,8 @@ class GrainTables:
             {min(filter(None, entries)) * SECTOR} if entries else set()
         )
         found: dict[int, int] = {}
-        with self._files.opened(self._file, 0, 0) as file:
-            for start in starts:
-                found.update(stored_grains(file.fd, start, self._end, span))
+        for start in starts:
+            found.update(stored_grains(self._bytes, start, self._end, span))
         table = self._alone(entries)
         lost = {i: place for i, place in found.items() if not entries or entries[i] == 0}
         if not lost:
@@ -189,10 +182,12 @@ class GrainTables:
         return before * SECTOR + -(-4 * self._header.sizes.entries // SECTOR) * SECTOR
 
     def _alone(self, entries: array[int]) -> Table:
-        bad = (
-            {i: wrong for i, entry in enumerate(entries) if (wrong := self._wrong(entry))} if entries else {}
-        )
-        return Table(entries, bad) if entries else _EMPTY
+        if not entries:
+            return _EMPTY
+        # At a glance for all, and one by one only where that tells that something is wrong.
+        if not self._wrong(max(entries)) and min(filter(None, entries)) * SECTOR >= self._lowest:
+            return Table(entries, {})
+        return Table(entries, {i: wrong for i, entry in enumerate(entries) if (wrong := self._wrong(entry))})
 
     def _compared(self, number: int, first: array[int], second: array[int]) -> Table:
         """Two copies that differ: an impossible entry gives way to a possible one; of two possible ones none is believed."""
@@ -272,4 +267,4 @@ class GrainTables:
 
 def _trimmed(entries: array[int]) -> array[int]:
     """Nothing for a table without a grain."""
-    return entries if any(entries) else array("I")
+    return entries if entries != array("I", bytes(4 * len(entries))) else array("I")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from imgkit.image import Image
 
 GRAIN = 65536
-SIZE = 41 * (1 << 20) + 3 * 512  # over the border of a grain table, and no whole grain at the end
+SIZE = 33 * (1 << 20) + 3 * 512  # over the border of a grain table, and no whole grain at the end
 
 
 class Made(NamedTuple):
