@@ -17,14 +17,18 @@ if TYPE_CHECKING:
 _KEPT = 32 << 20  # bytes
 
 
-class _Pending:
-    """A chunk that some thread is loading; without data when it is done, it failed."""
+class _Batch:
+    """Chunks that one thread is loading; what is not there when it is done, failed."""
 
-    __slots__ = ("data", "done")
+    __slots__ = ("chunks", "done")
 
     def __init__(self) -> None:
         self.done = threading.Event()
-        self.data: bytes | None = None
+        self.chunks: dict[int, bytes] = {}
+
+    def take(self, number: int, data: bytes | memoryview) -> None:
+        """Keep a chunk; never as a view of a whole run."""
+        self.chunks[number] = bytes(data)
 
 
 class ChunkCache:
@@ -34,7 +38,7 @@ class ChunkCache:
         self._most = max(1, _KEPT // chunk_size)
         self._lock = threading.Lock()
         self._chunks: OrderedDict[int, bytes] = OrderedDict()
-        self._pending: dict[int, _Pending] = {}
+        self._pending: dict[int, _Batch] = {}
 
     @property
     def most(self) -> int:
@@ -49,8 +53,9 @@ class ChunkCache:
     def take(self, first: int, last: int, load: Load) -> tuple[dict[int, bytes], list[Failure]]:
         """Return the chunks [first, last) that can be had, and what failed of the others."""
         have: dict[int, bytes] = {}
-        mine: dict[int, _Pending] = {}
-        others: dict[int, _Pending] = {}
+        mine: list[int] = []
+        others: dict[int, _Batch] = {}
+        batch: _Batch | None = None
         with self._lock:
             for number in range(first, last):
                 data = self._chunks.get(number)
@@ -60,34 +65,34 @@ class ChunkCache:
                 elif number in self._pending:
                     others[number] = self._pending[number]
                 else:
-                    mine[number] = self._pending[number] = _Pending()
-        failures = self._load(mine, have, load)
-        for number, pending in others.items():
-            pending.done.wait()
-            if pending.data is not None:
-                have[number] = pending.data
+                    batch = batch or _Batch()
+                    self._pending[number] = batch
+                    mine.append(number)
+        failures = self._load(mine, batch, have, load) if batch else []
+        for number, other in others.items():
+            other.done.wait()
+            if number in other.chunks:
+                have[number] = other.chunks[number]
             else:  # the thread that tried knows why; so shall this one
-                failures += load(number, number + 1, lambda at, data: have.update({at: bytes(data)}))
+                again = _Batch()
+                failures += load(number, number + 1, again.take)
+                have |= again.chunks
         return have, sorted(failures, key=lambda failure: failure.offset)
 
-    def _load(self, mine: dict[int, _Pending], have: dict[int, bytes], load: Load) -> list[Failure]:
-        def sink(number: int, data: bytes | memoryview) -> None:
-            have[number] = mine[number].data = bytes(data)  # never a view of a whole run
-
+    def _load(self, mine: list[int], batch: _Batch, have: dict[int, bytes], load: Load) -> list[Failure]:
         failures: list[Failure] = []
         try:
-            for low, high in _runs(list(mine)):
-                failures += load(low, high, sink)
+            for low, high in _runs(mine):
+                failures += load(low, high, batch.take)
         finally:
             with self._lock:
-                for number, pending in mine.items():
+                for number in mine:
                     del self._pending[number]
-                    if pending.data is not None:
-                        self._chunks[number] = pending.data
+                self._chunks |= batch.chunks
                 while len(self._chunks) > self._most:
                     self._chunks.popitem(last=False)
-            for pending in mine.values():
-                pending.done.set()
+            batch.done.set()
+        have |= batch.chunks
         return failures
 
     def clear(self) -> None:

@@ -6,6 +6,7 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING
 
+from imgkit.containers.ewf.ahead import ReadAhead
 from imgkit.containers.ewf.cache import ChunkCache
 from imgkit.containers.ewf.chunks import Chunks, Failure
 from imgkit.containers.ewf.header_values import acquisition_facts
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from imgkit.containers.ewf.layout import Layout
 
 _LARGE = 256 << 10  # bytes of whole chunks from which on a read goes past the cache
-_AHEAD = 2 << 20  # bytes of the media that are inflated ahead of a reader of small pieces
 _SMALLEST_SECTOR = 256
 
 
@@ -59,7 +59,13 @@ class EwfImage(Image):
         self._tables = Tables(self._files, layout.tables, self._chunk)
         self._chunks = Chunks(self._files, self._tables, volume, self._workers)
         self._cache = ChunkCache(self._chunk)
-        self._ahead = min(max(1, _AHEAD // self._chunk), self._cache.most // 2)
+        self._ahead = ReadAhead(
+            self._cache,
+            self._workers,
+            self._chunks.read,
+            chunk_size=self._chunk,
+            chunks=volume.chunks_needed,
+        )
 
     def _state_sector_size(self, found: int, stated: int | None) -> None:
         usable = found >= _SMALLEST_SECTOR and not found & (found - 1)
@@ -112,10 +118,8 @@ class EwfImage(Image):
                 *self._read_cached(whole[1], last, offset, wanted),
             ]
         else:
-            sequential = first == 0 or self._cache.knows(first - 1) or self._cache.knows(first)
             failures = self._read_cached(first, last, offset, wanted)
-            if sequential:
-                self._read_ahead(last)
+            self._ahead.follow(first, last)
         if failures:
             raise _error(failures, offset, end)
         return len(wanted)
@@ -137,21 +141,6 @@ class EwfImage(Image):
         for number, data in have.items():
             self._place(offset, wanted, number, data)
         return failures
-
-    def _read_ahead(self, following: int) -> None:
-        """Inflate what a sequential reader will ask for next, once half of it is not there yet."""
-        end = min(following + self._ahead, -(-self.size // self._chunk))
-        middle = following + self._ahead // 2
-        if self._ahead and middle < end and not self._cache.knows(middle):
-            self._workers.later(partial(self._load_ahead, following, end))
-
-    def _load_ahead(self, first: int, last: int) -> None:
-        try:
-            self._cache.take(
-                first, last, self._chunks.read
-            )  # a failure is told to whoever asks for the chunk
-        except ValueError:
-            return  # the image was closed meanwhile
 
     def data_extents(self) -> Iterator[Extent]:
         """See Image.data_extents; an E01 stores every chunk of the media."""
