@@ -52,10 +52,10 @@ IMAGERS = (
         re.compile(r"\s*Image path and file name\s*:\s*(?P<name>.*\S)\s*"),
     ),
     Imager(
-        "ewfacquire",
-        re.compile(r"ewfacquire(?:stream)? \d{8}"),
-        re.compile(rf"\s*{_ALGORITHM} hash calculated over data:\s*{_HEX}\s*"),
-        re.compile(r"\s*Image path and filename:\s*(?P<name>.*\S)\s*"),
+        "ewfacquire",  # its log, and ewfverify's, is these lines and nothing else
+        re.compile(rf"^{_ALGORITHM} hash (?:calculated over data|stored in file):"),
+        re.compile(rf"{_ALGORITHM} hash (?:calculated over data|stored in file):\s*{_HEX}\s*"),
+        re.compile(r"Image path and filename:\s*(?P<name>.*\S)\s*"),
     ),
 )
 
