@@ -68,6 +68,7 @@ class Chunks:
         self._parallel = max(1, _AT_WORK // max(_RUN, 2 * self._size))
         self.anomalies: dict[str, None] = {}
         self._scratch = threading.local()
+        self._room = threading.BoundedSemaphore(self._parallel)  # of all readers together
         self._slack = self._size + self._size // 8 + 1024  # no deflate stream of a chunk is longer
 
     def length(self, number: int) -> int:
@@ -106,7 +107,8 @@ class Chunks:
             except MediaReadError as error:
                 failures.append(self._unread(first, stop, error))
             else:
-                self._decode_run(self._tables.segment(index), first, entries, sink, failures)
+                with self._room:
+                    self._decode_run(self._tables.segment(index), first, entries, sink, failures)
             first = again
 
     def _decode_run(
