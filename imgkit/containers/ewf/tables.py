@@ -196,12 +196,15 @@ class Tables:
         order = _Order(table, copy)
         sums = []
         adler = 1
-        for page in range(-(-table.chunks // PAGE)):
+        pages = -(-table.chunks // PAGE)
+        for page in range(pages):
             values = self._load(table, copy, page)
             raw = _little(values)
             adler = isal_zlib.adler32(raw, adler)
             sums.append(isal_zlib.crc32(raw))
             order.take(values)
+            if order.problem and page + 1 < pages:  # not 2^32 entries that are a hole in the file
+                return _Checked(copy, order.problem, (), 0)
         problem = self._check_footer(table, copy, adler, order.first) or order.problem
         return _Checked(copy, problem, tuple(sums), order.overflow)
 
