@@ -41,7 +41,17 @@ def look_at_world(intent: Mapping[str, Any], ledger: Ledger) -> tuple[str, Recor
         known = ledger.attachments.get(data.get("attached_line", -1))
         bound_now = known is not None and not is_gone(known, intent["log"])
         return "unknown", {"device_bound": bound_now, **_mounted_at(data)}
+    if kind in ("evidence.exposed", "evidence.unexposed"):
+        there = _is_exposed_at(path_of(data, key="target"))
+        left = there or kind == "evidence.unexposed"
+        return ("unknown" if left else "interrupted"), {"mounted": there}
     return "interrupted", {}
+
+
+def _is_exposed_at(target: str) -> bool:
+    from imgkit.expose import list_exposures
+
+    return any(item.directory == target for item in list_exposures())
 
 
 @dataclass(frozen=True, slots=True)

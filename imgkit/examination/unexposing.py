@@ -67,10 +67,7 @@ class KnownExposures:
             self._open = [origin for log in self._logs.uuids() for origin in self._read(log)]
         for origin in reversed(self._open):
             data = origin.data or {}
-            process = (data.get("pid"), data.get("started"))
-            if path_of(data, key="target") == directory and (
-                facts is None or not facts.pid or process == (facts.pid, facts.started)
-            ):
+            if path_of(data, key="target") == directory and _may_be(data, facts):
                 return self._logs.with_files(origin)
         return Origin()
 
@@ -85,17 +82,34 @@ class KnownExposures:
             for record in read_records(path, identity=identity_in(os.path.dirname(path))):
                 if record["seq"] == 1:
                     case = record["data"].get("number") or case
-                if record["type"] == "evidence.exposed" and record["phase"] == "intent":
-                    intents[record["op"]] = record
-                elif record.get("result") == "ok" and record["time"]["boot_id"] == boot_id():
-                    if record["type"] == "evidence.exposed" and record["op"] in intents:
-                        intent = intents[record["op"]]
-                        found[intent["seq"]] = _origin(record, intent, path, case)
-                    elif record["type"] == "evidence.unexposed":
-                        found.pop(record["data"].get("exposed_line", -1), None)
+                if record["time"]["boot_id"] == boot_id():
+                    _take(record, intents, found, path, case)
         except CustodyError:
             return  # gone or damaged: it just tells less
         yield from found.values()
+
+
+def _may_be(data: Record, facts: ExposureFacts | None) -> bool:
+    """Whether a record may tell of what serves a directory now; of a process that is dead, or was not recorded, it may."""
+    if facts is None or not facts.pid or "pid" not in data:
+        return True
+    return (data["pid"], data["started"]) == (facts.pid, facts.started)
+
+
+def _take(record: Record, intents: dict[str, Record], found: dict[int, Origin], path: str, case: str) -> None:
+    """An exposure begins with its intent: a run that was killed may have left it without an outcome."""
+    kind, done = record["type"], record.get("result") == "ok"
+    if kind == "evidence.exposed" and record["phase"] == "intent":
+        intents[record["op"]] = record
+        found[record["seq"]] = _origin(record, record, path, case)
+    elif kind == "evidence.exposed" and record["op"] in intents:
+        intent = intents[record["op"]]
+        if done:
+            found[intent["seq"]] = _origin(record, intent, path, case)
+        else:
+            found.pop(intent["seq"], None)
+    elif kind == "evidence.unexposed" and done:
+        found.pop(record["data"].get("exposed_line", -1), None)
 
 
 def _origin(record: Record, intent: Record, path: str, case: str) -> Origin:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -150,6 +151,32 @@ def test_what_cannot_be_shown_is_taken_down(person: Imgkit, split: tuple[Path, P
     assert not (person.folder / "seen").exists()
     assert served(person) == []
     assert len(records(person, "evidence.unexposed")) == 1
+
+
+def test_the_command_is_killed_at_any_moment(person: Imgkit, split: tuple[Path, Path]) -> None:
+    """What is left is shown and can be taken down; the log verifies and explains it."""
+    moments = random.Random(seed := random.randrange(1 << 32))
+    print(f"seed {seed}")  # noqa: T201  (shown where a test fails)
+    for _ in range(6):
+        place = person.folder / "seen"
+        with person.popen("expose", split[1], place) as process:
+            time.sleep(moments.uniform(0.1, 0.6))
+            process.kill()
+            process.communicate()
+        shown = person("status", "--json").ended(0).json["exposures"]
+        assert [i["directory"] for i in shown if i["directory"] is not None] == [
+            target for target in mounted() if target == str(place)
+        ]
+        if str(place) in mounted():
+            person("unexpose", place).ended(0)
+        assert str(place) not in mounted()
+        for pid in served(person):
+            wait_until_gone(pid)
+        if place.exists():
+            place.rmdir()  # made before it was killed
+    person("info", split[1]).ended(0)
+    codes = {item["code"] for item in person("log", "verify", "--json").ended(0).json["findings"]}
+    assert "OPEN_INTENT" not in codes
 
 
 def test_places_that_will_not_do(person: Imgkit, split: tuple[Path, Path]) -> None:
