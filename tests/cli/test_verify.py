@@ -104,7 +104,9 @@ def test_unreadable_sectors_give_no_digest(imgkit: Imgkit, bad_device: str) -> N
     assert image.exists()
     found = entry(imgkit, bad_device, "--expect", f"sha256:{SHA256}", "--zero-fill-digest", code=3)
     assert (found["verdict"], found["digests"], found["comparisons"]) == ("unreadable", {}, [])
-    assert found["read_errors"] == [{"offset": 4096, "length": 12288}]
+    (bad,) = found["read_errors"]
+    assert (bad["offset"], bad["length"], found["read_error_count"]) == (4096, 12288, 1)
+    assert "Input/output error" in bad["reason"]
     zeros = hashlib.sha256(b"x" * 4096 + bytes(12288)).hexdigest()
     assert found["zero_filled_digests"] == {"sha256": zeros}
     done = imgkit("hash", bad_device, "-a", "sha256").ended(3)
