@@ -54,17 +54,17 @@ class Place(NamedTuple):
 
 
 class Run(NamedTuple):
-    """A part of the media, one after the other, and whether it is data, zeros or the parent's."""
+    """A part of the media that hides the parent's, and whether it may hold data."""
 
     offset: int
     length: int
-    state: State
+    data: bool
 
 
 class BlockImage(Image):
     """Media in blocks. Takes over `file` and `parent`, and closes them.
 
-    A subclass says where a block is (`_locate`) and which blocks are worth a look (`_stored_blocks`).
+    A subclass says where a block is (`_locate`) and which blocks there are (`_stored`).
 
     Attributes:
         block_size: Bytes of a block; the last of the media may be shorter.
@@ -88,8 +88,11 @@ class BlockImage(Image):
         """Where a block is, from its table entry alone; raises MediaReadError as `fill` does."""
         raise NotImplementedError
 
-    def _stored_blocks(self) -> Iterator[int]:
-        """Every block but those that are the parent's as a whole, or zeros where there is no parent; ascending."""
+    def _stored(self) -> Iterator[tuple[int, bool]]:
+        """Yield (block, whether it may hold data), ascending: every block but those that are not in this file at all.
+
+        False is for blocks that are zeros whatever the parent holds. From the table alone, in bounded memory.
+        """
         raise NotImplementedError
 
     def close(self) -> None:
@@ -200,7 +203,7 @@ class BlockImage(Image):
         """Sectors that the bitmap calls unwritten and that hold bytes: served as zeros, and told."""
         there = max(0, min(len(buffer), self._limit - where))
         fill(self._file.fd, where, buffer[:there], path=self.path, media_offset=position)
-        if any(buffer[:there]):
+        if bytes(buffer[:there]).strip(b"\0"):
             block = position // self.block_size
             self._note(
                 f"block {block} holds bytes in sectors that its bitmap calls unwritten; they are read as zeros "
@@ -214,6 +217,9 @@ class BlockImage(Image):
         raw = bytearray(last // 8 - first // 8 + 1)
         where = place.bitmap + first // 8
         fill(self._file.fd, where, memoryview(raw), path=self.path, media_offset=position)
+        if raw.count(raw[0]) == len(raw) and raw[0] in {0, 0xFF}:
+            yield 0, length, raw[0] == 0xFF
+            return
         table = _PRESENT_FIRST_BIT_HIGH if self.high_bit_first else _PRESENT_FIRST_BIT_LOW
         bits = "".join(map(table.__getitem__, raw))[first % 8 : first % 8 + last - first + 1]
         start = 0
@@ -228,31 +234,18 @@ class BlockImage(Image):
     # the map
 
     def data_extents(self) -> Iterator[Extent]:
-        """See Image.data_extents; from the block table, the sector bitmaps and the parent's own map."""
+        """See Image.data_extents; from the block table and the parent's own map.
+
+        A block of which only some sectors are stored is data as a whole: to look at every bitmap would cost a read for
+        each block of the disk. So is a bad block: reading it says why.
+        """
         beneath = iter(()) if self._parent is None else self._parent.data_extents()
         return _joined(_laid_over(self._runs(), beneath, self.size))
 
     def _runs(self) -> Iterator[Run]:
-        """Yield what is not the parent's, ascending; a bad block passes for data, so that reading it fails."""
-        for block in self._stored_blocks():
+        for block, data in self._stored():
             start = block * self.block_size
-            length = min(self.block_size, self.size - start)
-            place = self._place(block)
-            if place.state is State.MIXED:
-                yield from self._mixed_runs(place, start, length)
-            elif place.state is State.ZERO:
-                yield Run(start, length, State.ZERO)
-            elif place.state is not State.PARENT:
-                yield Run(start, length, State.HERE)
-
-    def _mixed_runs(self, place: Place, start: int, length: int) -> Iterator[Run]:
-        try:
-            runs = list(self._sector_runs(place, start, length))
-        except MediaReadError:  # reading the block will say so
-            runs = [(0, length, True)]
-        for offset, count, present in runs:
-            if present:
-                yield Run(start + offset, count, State.HERE)
+            yield Run(start, min(self.block_size, self.size - start), data)
 
 
 def _zero(buffer: memoryview) -> None:
@@ -274,7 +267,7 @@ def _laid_over(runs: Iterable[Run], beneath: Iterator[Extent], size: int) -> Ite
                 break
             below = next(beneath, None)
         position = run.offset + run.length
-        if run.state is State.HERE and run.length:
+        if run.data:
             yield Extent(run.offset, run.length)
         while below is not None and below.end <= position:
             below = next(beneath, None)
@@ -282,7 +275,7 @@ def _laid_over(runs: Iterable[Run], beneath: Iterator[Extent], size: int) -> Ite
 
 def _with_end(runs: Iterable[Run], size: int) -> Iterator[Run]:
     yield from runs
-    yield Run(size, 0, State.ZERO)
+    yield Run(size, 0, data=False)
 
 
 def _joined(extents: Iterable[Extent]) -> Iterator[Extent]:

@@ -73,7 +73,7 @@ def _time_notices(file: EvidenceFile, header: Header, parent: Image) -> tuple[st
     stated = in_words(header.parent_time_stamp)
     if not header.parent_time_stamp or stated == text(parent.metadata, "container", "time_stamp"):
         return ()
-    if stated == in_words(int(parent.segments[0].stat.st_mtime) - _EPOCH_2000):
+    if header.parent_time_stamp == int(parent.segments[0].stat.st_mtime) - _EPOCH_2000:
         return ()
     return (
         (

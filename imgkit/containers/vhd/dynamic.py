@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _SECTOR = 512
 _UNUSED = 0xFFFFFFFF
+_NOTHING = b"\xff" * PIECE  # a piece of a table with no block in it
 
 
 class DynamicVhd(BlockImage):
@@ -79,15 +80,15 @@ class DynamicVhd(BlockImage):
             except MediaReadError:  # reading these blocks will say so, each for itself
                 yield from ((block, None) for block in range(first, first + count))
                 continue
-            if raw.count(0xFF) == len(raw):
+            if raw == _NOTHING[: len(raw)]:
                 continue
             entries = array("I", bytes(raw))
             if sys.byteorder == "little":
                 entries.byteswap()
             yield from ((first + i, entry) for i, entry in enumerate(entries) if entry != _UNUSED)
 
-    def _stored_blocks(self) -> Iterator[int]:
-        return (block for block, _ in self._entries())
+    def _stored(self) -> Iterator[tuple[int, bool]]:
+        return ((block, True) for block, _ in self._entries())
 
     def _check_table(self) -> tuple[str, ...]:
         """Look at the whole table, where it is of a usual size: blocks on each other, and beyond the end."""

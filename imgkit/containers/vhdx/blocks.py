@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 # 2.5.1.1; 4 and 5 are reserved.
 _NOT_PRESENT, _UNDEFINED, _ZERO, _UNMAPPED, _FULLY_PRESENT, _PARTIALLY_PRESENT = 0, 1, 2, 3, 6, 7
+_ZEROS = {_UNDEFINED, _ZERO, _UNMAPPED}
 _BITMAP_PRESENT = 6  # 2.5.1.2
+_NOTHING = bytes(PIECE)  # a piece of a table with no block in it
 _BITMAP_SIZE = MIB  # of a sector bitmap block, a bit for each sector of a chunk
 
 
@@ -77,7 +79,7 @@ class VhdxImage(BlockImage):
         state, offset = entry & 7, entry >> 20 << 20
         if state == _NOT_PRESENT:
             return Place(State.PARENT)
-        if state in {_UNDEFINED, _ZERO, _UNMAPPED}:
+        if state in _ZEROS:
             return Place(State.ZERO)
         if state not in {_FULLY_PRESENT, _PARTIALLY_PRESENT}:
             return self._no_place(block, f"has the state {state}, which means nothing")
@@ -122,19 +124,18 @@ class VhdxImage(BlockImage):
             except MediaReadError:  # reading these blocks will say so, each for itself
                 yield from ((index, None) for index in range(first, first + count))
                 continue
-            if raw.count(0) == len(raw):
+            if raw == _NOTHING[: len(raw)]:
                 continue
             entries = array("Q", bytes(raw))
             if sys.byteorder == "big":
                 entries.byteswap()
             yield from ((first + i, entry) for i, entry in enumerate(entries) if entry)
 
-    def _stored_blocks(self) -> Iterator[int]:
-        zeros = () if self._differencing else (_UNDEFINED, _ZERO, _UNMAPPED)
+    def _stored(self) -> Iterator[tuple[int, bool]]:
         for index, entry in self._entries():
             block = self._block_of(index)
-            if block is not None and (entry is None or entry & 7 not in {_NOT_PRESENT, *zeros}):
-                yield block
+            if block is not None and (entry is None or entry & 7 != _NOT_PRESENT):
+                yield block, entry is None or entry & 7 not in _ZEROS
 
     def _block_of(self, index: int) -> int | None:
         """The block that an entry of the table is of, or None for that of a bitmap (or of no block at all)."""

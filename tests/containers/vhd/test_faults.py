@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 from typing import TYPE_CHECKING
@@ -10,7 +11,15 @@ from uuid import UUID
 import pytest
 
 from imgkit.containers import open_image
-from imgkit.errors import CorruptImage, CorruptMedia, ImageError, IncompleteChain, UnknownFormat
+from imgkit.errors import (
+    CorruptImage,
+    CorruptMedia,
+    ImageError,
+    IncompleteChain,
+    MediaReadError,
+    UnknownFormat,
+)
+from imgkit.hashing import hash_range
 from tests.containers.oracle import bad_ranges
 from tests.containers.sets import media
 from tests.containers.vhd.make import DYNAMIC, FIXED, SECTOR, Parent, Vhd, fixed, footer, some_blocks, summed
@@ -391,3 +400,32 @@ def test_a_file_that_shrinks_after_it_was_opened(tmp_path: Path) -> None:
         assert image.read_at(0, BLOCK) == CONTENT[:BLOCK]
         with pytest.raises(ImageError, match="shorter than when it was opened"):
             image.read_at(2 * BLOCK, BLOCK)
+
+
+@pytest.mark.parametrize("where", ["block", "bitmap", "table"])
+def test_what_the_kernel_cannot_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    """The error of the kernel comes through, and a hash names the range; no zeros."""
+    path = disk().write(tmp_path / "disk.vhd")
+    block = BLOCKS + 3 * STORED
+    start, length = {"block": (block + SECTOR + 4096, 512), "bitmap": (block, 512), "table": (TABLE + 12, 4)}[
+        where
+    ]
+    preadv = os.preadv
+
+    def failing(fd: int, buffers: list[memoryview], offset: int) -> int:
+        if offset < start + length and offset + len(buffers[0]) > start and failing_now:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return preadv(fd, buffers, offset)
+
+    failing_now = False
+    monkeypatch.setattr(os, "preadv", failing)
+    with open_image(path) as image:
+        failing_now = True
+        with pytest.raises(MediaReadError) as caught:
+            image.read_at(0, SIZE)
+        assert caught.value.errno == errno.EIO
+        assert caught.value.ranges == ()
+        result = hash_range(image, 0, SIZE, algorithms=["sha256"])
+    lost = (3 * BLOCK + 4096, 512) if where == "block" else (3 * BLOCK, BLOCK)
+    assert result.read_errors == (lost,)
+    assert result.digests == ()
