@@ -320,7 +320,7 @@ def status(as_json: options.JsonOption = False) -> int:
         notice("nothing is attached")
     for item in () if as_json else found.exposures:
         for text in item["notices"]:
-            notice(f"{item['file'] or item['image']['path']}: {text}")
+            notice(f"{item['file'] or _image_path(item)}: {text}")
     for item in () if as_json else there:
         for text in item["notices"]:
             notice(f"{item['device']}: {text}")
@@ -343,8 +343,12 @@ def _status_row(item: Document) -> tuple[str, ...]:
 
 
 def _exposure_row(item: Document) -> tuple[str, ...]:
-    path = str(item["image"]["path"])
+    path = _image_path(item)
     return (item["file"] or "nothing", str(item["exposed"]["pid"] or "gone"), _whose(item), path)
+
+
+def _image_path(item: Document) -> str:
+    return str(item["image"]["path"]) if item["image"] else "?"
 
 
 def _whose(item: Document) -> str:

@@ -10,7 +10,7 @@ from imgkit.attachment import LoopDevice, SharedSource, attach_all, keep_all, si
 from imgkit.doctor import udev_rule_present, udevd_running
 from imgkit.errors import AttachError, CustodyError, ImgkitError
 from imgkit.examination.attached import Attached, attachment_facts, counters, detached_facts
-from imgkit.examination.evidence import image_document, image_record
+from imgkit.examination.evidence import image_asked, image_document
 from imgkit.examination.inspecting import filesystem_document
 from imgkit.examination.planning import block_size_of, held_by
 from imgkit.image import Extent
@@ -121,8 +121,7 @@ def open_acts(examination: Examination, evidence: Evidence, targets: Sequence[Ta
                 "length": extent.length,
                 "block_size": block_size_of(evidence, target),
                 "read_only": True,
-                "size": evidence.image.size,
-                **image_record(evidence.image),
+                **image_asked(evidence.image),
             }
             if target.partition is not None:
                 asked["partition"] = target.partition

@@ -309,6 +309,8 @@ def _is_meant(item: Attached, name: str) -> bool:
     path = os.path.abspath(name)
     if item.mount is not None and path in (item.mount.target, os.path.dirname(item.mount.target)):
         return True
+    if attachment.exposed is not None and path == attachment.backing.path:
+        return True
     try:
         found = os.stat(path)
     except OSError:

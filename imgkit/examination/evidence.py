@@ -203,6 +203,12 @@ def _named(segment: Segment) -> Record:
     return {**path_fields(segment.path), **role}
 
 
+def image_asked(image: Image) -> Record:
+    """image_record of what is to be shown to others: also its size, and its sector size where something states that."""
+    sectors = {} if image.sector_size is None else {"sector_size": image.sector_size}
+    return {"size": image.size, **sectors, **image_record(image)}
+
+
 def image_record(image: Image) -> Record:
     """What a record's data says of an image: its format and every file of it at open."""
     return {"format": image.format, **files_record(file_facts(image))}

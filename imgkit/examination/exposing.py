@@ -13,7 +13,7 @@ from imgkit.custody.record import path_fields
 from imgkit.errors import CustodyError, ImgkitError
 from imgkit.examination.attaching import closing_failed
 from imgkit.examination.cases import identity_in
-from imgkit.examination.evidence import image_document, image_record
+from imgkit.examination.evidence import image_asked, image_document
 from imgkit.expose import expose_at, unexpose
 from imgkit.mounting import place_for_mount, remove_mount_point
 
@@ -96,7 +96,7 @@ class _Undo:
 def _expose(examination: Examination, evidence: Evidence, directory: str) -> ExposedImage:
     image = evidence.image
     name = name_of_file(image.path)
-    asked = {**path_fields(directory, key="target"), "size": image.size, **image_record(image)}
+    asked = {**path_fields(directory, key="target"), **image_asked(image)}
     act = examination.act("evidence.exposed", asked, exhibit=evidence.exhibit)
     act.__enter__()
     with closing_failed([act]):

@@ -76,8 +76,23 @@ class Origin:
         return {} if self.lost is not None else {"attached_line": self.line or 0}
 
     def was_at(self, path: str) -> bool:
-        """Whether a file of the image lay at that path when it was attached."""
-        return os.path.abspath(path) in (path_of(item) for item in self.files)
+        """Whether a file of the image lay at that path when it was attached, or is there now under another name."""
+        if os.path.abspath(path) in (path_of(item) for item in self.files):
+            return True
+        if not self.is_exposed:
+            return False  # the kernel knows its file
+        try:
+            found = os.stat(path)
+        except OSError:
+            return False
+        place = (str(found.st_dev), str(found.st_ino))
+        return any((item.get("dev"), item.get("ino")) == place for item in self.files)
+
+    @property
+    def is_exposed(self) -> bool:
+        """Whether a process served the image."""
+        backing = (self.data or {}).get("backing", {})
+        return bool(backing.get("kind") == "exposed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +270,7 @@ class KnownLogs:
             data=record["data"] if done else None,
             exhibit=record.get("exhibit"),
             partition=intent["data"].get("partition"),
-            image={key: intent["data"][key] for key in ("format", "size") if key in intent["data"]},
+            image=image_told(intent["data"]),
             files=tuple(item for item in intent["data"].get("files", ()) if isinstance(item, dict)),
         )
         said = record if done else intent
@@ -319,24 +334,28 @@ def filesystem_of(origin: Origin) -> Record | None:
 _FORMATS = {"block": "block-device", "file": "raw", "exposed": None}  # where the log does not say it
 
 
+def image_told(data: Record) -> Record:
+    """What the record of an attach or exposure says of the image as a whole."""
+    return {key: data[key] for key in ("format", "size", "sector_size") if key in data}
+
+
 def image_of(backing: Backing, origin: Origin) -> Record:
     """`image` of a document, from what the log says, else from what is known of the file below."""
     files = origin.files
     segments: list[Record] = [
-        {key: item[key] for key in ("path", "path_b64") if key in item} | {"size": item.get("bytes")}
+        {key: item[key] for key in ("path", "path_b64", "role") if key in item} | {"size": item.get("bytes")}
         for item in files
     ]
-    facts: Record = (
-        {key: files[0][key] for key in ("path", "path_b64") if key in files[0]}
-        if files
-        else path_fields(backing.path)
-    )
+    named = files[0] if files else path_fields(backing.path)
+    if origin.is_exposed and origin.data is not None:
+        named = origin.data["backing"]  # any of its files may be the one that was opened
+    facts: Record = {key: named[key] for key in ("path", "path_b64") if key in named}
     return {
         **facts,
         "format": _FORMATS[backing.kind],
         "size": backing.size,
-        **origin.image,
         "sector_size": None,
+        **origin.image,
         **segments_document(segments or [{**path_fields(backing.path), "size": backing.size}]),
     }
 

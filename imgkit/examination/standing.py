@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from imgkit.attachment import Backing, is_running, left_over
-from imgkit.custody.record import path_fields, path_of
+from imgkit.custody.record import path_of
 from imgkit.errors import NotPermitted
 from imgkit.examination.attached import attachment_document, counted_before
 from imgkit.examination.knowledge import KnownLogs, as_recorded, filesystem_of, image_of
-from imgkit.examination.unexposing import KnownExposures
+from imgkit.examination.unexposing import KnownExposures, image_served
 from imgkit.expose import list_exposures
 from imgkit.linux import sysblock
 from imgkit.mounting import mounts_of
@@ -67,10 +67,9 @@ def _exposure_document(facts: ExposureFacts, logs: KnownLogs) -> Record:
     alive = is_running(facts.pid)
     if not alive and facts.pid:
         notices.append(f"the process that serves it (pid {facts.pid}) is stopped: reads wait")
-    path = facts.path or (path_of(origin.files[0]) if origin.files else "?")
     file = None if facts.directory is None else os.path.join(facts.directory, facts.name)
     return {
-        "image": path_fields(path) | {"format": None, "size": facts.size} | dict(origin.image),
+        "image": image_served(facts, origin),
         "exhibit": origin.exhibit,
         "directory": facts.directory,
         "file": file,

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from imgkit.attachment import files_changed, signals_held
+from imgkit.attachment import Backing, files_changed, signals_held
 from imgkit.custody.clock import boot_id
 from imgkit.custody.reading import read_records
 from imgkit.custody.record import path_fields, path_of
@@ -14,7 +14,7 @@ from imgkit.errors import CustodyError, ImgkitError
 from imgkit.examination.attached import files_of_record
 from imgkit.examination.cases import identity_in
 from imgkit.examination.exposing import exposure_facts, taken_away
-from imgkit.examination.knowledge import KnownLogs, Origin
+from imgkit.examination.knowledge import KnownLogs, Origin, image_of, image_told
 from imgkit.examination.recorder import Recorder, records_of
 from imgkit.expose import list_exposures
 
@@ -124,7 +124,7 @@ def _origin(record: Record, intent: Record, path: str, case: str) -> Origin:
         actor_name=record["actor"]["name"],
         data=data,
         exhibit=record.get("exhibit"),
-        image={key: data[key] for key in ("format", "size") if key in data},
+        image=image_told(data),
         files=tuple(files) if isinstance(files, list) else (),
     )
 
@@ -196,11 +196,10 @@ class Unexposing:
 def document_of(item: TakenAway) -> Record:
     """An entry of `exposures` of `imgkit unexpose`."""
     data, facts = item.origin.data or {}, item.facts
-    path = path_of(data["files"][0]) if isinstance(data.get("files"), list) else None
     document: Record = {
         **path_fields(item.directory, key="directory"),
         "file": path_of(data, key="file") if "file" in data else None,
-        "image": {"path": facts.path if facts and facts.pid else path, **item.origin.image},
+        "image": image_served(facts, item.origin),
         "exhibit": item.origin.exhibit,
         "exposed": {"pid": (facts.pid or None) if facts else None, "alive": bool(facts and facts.pid)},
         "unexposed": item.error is None,
@@ -214,6 +213,16 @@ def document_of(item: TakenAway) -> Record:
     if item.error is not None:
         document["error"] = {"kind": item.error.kind, "message": item.error.message, "hint": item.error.hint}
     return document
+
+
+def image_served(facts: ExposureFacts | None, origin: Origin) -> Record | None:
+    """`image` of a document; None where neither the process nor a log says what it is."""
+    if facts is not None and facts.path:
+        backing = Backing(facts.path, facts.dev, facts.ino, facts.size, 0, 0, kind="exposed")
+        return image_of(backing, origin) | path_fields(facts.path)
+    if not origin.files:
+        return None
+    return image_of(Backing(path_of(origin.files[0]), 0, 0, 0, 0, 0, kind="exposed"), origin)
 
 
 def _resolved(name: str) -> str:

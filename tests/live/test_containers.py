@@ -63,11 +63,13 @@ def test_the_same_bytes_as_raw(
     disk, content = media
     image = make(bench, media, kind)
     before = containers.files_of(image)
-    device = bench("attach", image).ended(0).out.strip()
+    (attached,) = bench("attach", image, "--json").ended(0).json["attachments"]
+    device = attached["device"]
     assert subprocess.run(["cmp", disk, device], check=False).returncode == 0
     (shown,) = bench.status()
     facts = shown["image"]
     assert (facts["path"], facts["format"], facts["size"]) == (str(image), kind, disk.stat().st_size)
+    assert facts == attached["image"]
     assert shown["exposed"] == {"pid": server_of(bench), "alive": True}
     assert (shown["read_only"], shown["guard"]) == (True, "lease")
     assert shown["proof"]["lo_flags"] & 16
@@ -92,6 +94,18 @@ def test_one_process_for_all_devices_of_a_call(bench: Bench, split: Path) -> Non
     assert server_of(bench) == pid
     bench("detach", devices[1]).ended(0)
     assert bench.exposures() == []
+
+
+def test_any_of_its_files_means_the_image(bench: Bench, case: Path, split: Path) -> None:
+    """Named by the second file, by a link, and opened by the second."""
+    second, link = split.with_name("disk.002"), bench.folder / "link"
+    os.symlink(second, link)
+    for opened, named in ((split, second), (second, split), (split, link)):
+        (shown,) = bench("attach", opened, "--json").ended(0).json["attachments"]
+        (item,) = bench.status()
+        assert item["image"] == shown["image"]
+        bench("detach", named).ended(0)
+        wait_until(bench.is_clean)
 
 
 def test_what_is_recorded(bench: Bench, case: Path, split: Path) -> None:
