@@ -16,6 +16,7 @@ from imgkit.expose.start import Server, lease_or_none
 from imgkit.holders import holders_of_mount
 from imgkit.linux import mount, process
 from imgkit.linux.files import acting_as
+from imgkit.linux.signals import signals_held
 
 if TYPE_CHECKING:
     from imgkit.expose.start import TakeGuard
@@ -56,21 +57,23 @@ def expose_at(
         with Server(image, name, identity) as server:
             server.open()
             server.hold_writers_off(take_guard)
-            dev = (
-                _mounted_by_root(server, place, name)
-                if os.geteuid() == 0
-                else _mounted_by_user(server, path, name)
-            )
-            try:
-                facts = _facts(server, image, path, name, dev)
-                server.seen(facts.dev)
-                server.keep()
-            except BaseException:
-                _take_down(path)
-                raise
-            return facts
+            with signals_held():  # from the mount to the end: an interrupted command leaves none
+                return _shown(server, image, place, path, name)
     finally:
         os.close(place)
+
+
+def _shown(server: Server, image: Image, place: int, path: str, name: str) -> ExposureFacts:
+    mounted = _mounted_by_root if os.geteuid() == 0 else _mounted_by_user
+    dev = mounted(server, place, path, name)
+    try:
+        facts = _facts(server, image, path, name, dev)
+        server.seen(facts.dev)
+        server.keep()
+    except BaseException:
+        _take_down(path)
+        raise
+    return facts
 
 
 def _opened_directory(directory: str, identity: Identity | None) -> int:
@@ -105,34 +108,44 @@ def _opened_directory(directory: str, identity: Identity | None) -> int:
     return fd
 
 
-def _mounted_by_root(server: Server, place: int, name: str) -> int:
+def _mounted_by_root(server: Server, place: int, path: str, name: str) -> int:
     """Served first and then moved into place: whoever sees the directory sees the file. Returns its device number."""
+    moved = False
     connection = open_connection()
     try:
         made = served_mount(connection, name)
         try:
             server.go(connection)
             dev = os.stat(name, dir_fd=made).st_dev  # also: it answers
-            mount.make_private(made)
             mount.move_mount(made, place)
-        except OSError as error:
-            raise MountError(f"cannot mount the served file: {error.strerror}", hint=_HINT) from error
+            moved = True
+            mount.make_private(made)  # afterwards: a shared directory would make it shared again
         finally:
             os.close(made)
+    except BaseException as error:
+        if moved:
+            _take_down(path)
+        if isinstance(error, OSError):
+            raise MountError(f"cannot expose an image at {path}: {error.strerror}", hint=_HINT) from error
+        raise
     finally:
         os.close(connection)
     return dev
 
 
-def _mounted_by_user(server: Server, path: str, name: str) -> int:
+def _mounted_by_user(server: Server, _place: int, path: str, name: str) -> int:
+    """Mounted by name, as fusermount3 does it, and served then."""
     connection = fusermount.mount(path, name)
     try:
         server.go(connection)
-        os.close(connection)
         return os.stat(os.path.join(path, name)).st_dev
-    except BaseException:
+    except BaseException as error:
         _take_down(path)
+        if isinstance(error, OSError):
+            raise MountError(f"cannot expose an image at {path}: {error.strerror}") from error
         raise
+    finally:
+        os.close(connection)
 
 
 def _facts(server: Server, image: Image, path: str, name: str, dev: int) -> ExposureFacts:

@@ -66,6 +66,48 @@ def test_the_file_is_there_until_it_is_taken_down(make_split: MakeSplit, place: 
     assert os.listdir(place) == []
 
 
+def test_it_is_private_below_a_shared_mount(make_split: MakeSplit, tmp_path: Path) -> None:
+    """As /home and /mnt are where systemd runs: other namespaces' copies go with ours."""
+    shared = tmp_path / "shared"
+    (shared / "place").mkdir(parents=True)
+    made = make_split(1 << 16)
+    subprocess.run(["mount", "--bind", shared, shared], check=True)
+    try:
+        subprocess.run(["mount", "--make-shared", shared], check=True)
+        assert exposed(made, shared / "place").read_bytes() == made.media
+        (info,) = [info for info in read_mountinfo() if info.target == str(shared / "place")]
+        assert info.propagation == ()
+        unexpose(str(shared / "place"))
+    finally:
+        subprocess.run(["umount", "-R", shared], check=True)
+
+
+def test_a_failure_on_the_way_leaves_no_mount(
+    make_split: MakeSplit, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_fd: int) -> None:
+        raise PermissionError(1, "no")
+
+    monkeypatch.setattr("imgkit.linux.mount.make_private", refuse)
+    made = make_split(1 << 16)
+    with open_image(made.first) as image, pytest.raises(MountError, match="no"):
+        expose_at(image, str(place), name="disk.dd")
+    assert not any(info.target == str(place) for info in read_mountinfo())
+
+
+def test_a_fault_after_the_mount_leaves_no_mount(
+    make_split: MakeSplit, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_server: object, _dev: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("imgkit.expose.start.Server.seen", refuse)
+    made = make_split(1 << 16)
+    with open_image(made.first) as image, pytest.raises(KeyboardInterrupt):
+        expose_at(image, str(place), name="disk.dd")
+    assert not any(info.target == str(place) for info in read_mountinfo())
+
+
 WRITES: list[Callable[[Path], object]] = [
     lambda file: os.open(file, os.O_RDWR),
     lambda file: os.open(file, os.O_WRONLY | os.O_TRUNC),
