@@ -16,7 +16,8 @@ from imgkit.examination.casework import add_exhibit
 from imgkit.examination.reading import read_error_documents
 from imgkit.hashing import Digest
 from imgkit.image import Extent
-from tests.containers.made import FORMATS, PARTITIONS, SIZE, store_in_all, write_disk
+from tests.containers.made import FORMATS, MIB, PARTITIONS, SIZE, run, store_in_all, write_disk
+from tests.containers.sets import media
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -480,3 +481,35 @@ def test_a_segment_that_becomes_another_file_is_not_hashed_for_it(
             examination.hash(evidence, algorithms=["md5"], container=True)
     last = [record for record in examination.log.records() if record["type"] == "evidence.hashed"][-1]
     assert last["result"] == "failed"
+
+
+# -- what was never written --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["sparse.qcow2", "sparse.vmdk", "sparse.vhd", "sparse.vhdx"])
+def test_what_was_never_written_is_not_read(
+    examination: Examination, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """256 MiB of which a few are there: only these, tables and headers are asked of the file."""
+    disk, path = tmp_path / "disk.dd", tmp_path / name
+    with disk.open("wb") as file:
+        file.truncate(256 * MIB)
+        file.seek(100 * MIB)
+        file.write(media(MIB))
+    kind = path.suffix[1:].replace("vhd", "vpc") if name.endswith(".vhd") else path.suffix[1:]
+    options = ["-o", "force_size=on"] if kind == "vpc" else []
+    run("qemu-img", "convert", "-f", "raw", "-O", kind, *options, disk, path, cwd=tmp_path)
+    asked = 0
+    preadv = os.preadv
+
+    def counted(fd: int, buffers: list[memoryview], offset: int) -> int:
+        nonlocal asked
+        done = preadv(fd, buffers, offset)
+        asked += done
+        return done
+
+    with examination.evidence(str(path)) as evidence:
+        monkeypatch.setattr(os, "preadv", counted)
+        found = examination.hash(evidence, algorithms=["sha256"])
+    assert found.parts[0].digests[0].value == of_file(disk)
+    assert asked < 20 * MIB
