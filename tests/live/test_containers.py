@@ -295,6 +295,28 @@ def test_a_writer_of_any_segment_is_refused(
     wait_until(bench.is_clean)
 
 
+def test_a_list_of_files_that_is_withheld(
+    bench: Bench, case: Path, media: tuple[Path, dict[str, bytes]]
+) -> None:
+    """Or that was altered: the device comes down, and it is said that nothing was compared."""
+    folder = bench.folder / "evidence"
+    folder.mkdir()
+    image = containers.split_into(media[0], folder, -(-media[0].stat().st_size // 120 // 512) * 512)
+    bench("attach", image).ended(0)
+    (attached,) = bench.of_type(case, "evidence.attached")
+    enclosure = case / "enclosures" / attached["data"]["files"]["enclosure"]
+    content = enclosure.read_bytes()
+    enclosure.chmod(0o600)
+    enclosure.write_bytes(content.replace(b"disk.003", b"disk.004"))
+    (shown,) = bench.status()
+    assert shown["exposed"]["alive"]
+    done = bench("detach", "--all").ended(0)
+    assert "was not compared" in done.err
+    wait_until(bench.is_clean)
+    enclosure.write_bytes(content)
+    bench.verified(case)
+
+
 def test_seven_hundred_segments(bench: Bench, case: Path, media: tuple[Path, dict[str, bytes]]) -> None:
     folder = bench.folder / "evidence"
     folder.mkdir()
