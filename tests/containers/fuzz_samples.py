@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from tests.containers.ewf_writer import DESCRIPTOR, FILE_HEADER, TABLE_HEADER, Recipe, write_ewf
+from tests.containers.vmdk import make as vmdk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -145,6 +146,17 @@ def _converted(folder: Path, raw: Path, name: str, number: int, options: list[st
     return Sample(paths, None, hot, [])
 
 
+def vmdk_stream(path: Path) -> Sample:
+    """As VMware exports a disk: every grain has a checksum, and the grains witness their table."""
+    truth = media(8, 65536)
+    text = vmdk.descriptor([f'RW {len(truth) // 512} SPARSE "stream.vmdk"'], kind="streamOptimized")
+    layout = vmdk.write_stream(path, truth, text=text)
+    size = path.stat().st_size
+    hot = [(0, 0, 512), (0, 512, 1024), (0, layout.entries[0], layout.entries[8]), (0, size - 2048, size)]
+    hot += [(0, place, place + 16) for place in layout.grains.values()]
+    return Sample([path], truth, hot, [])
+
+
 # Format -> what makes its samples; a new format adds a row.
 SAMPLES: dict[str, Callable[[Path], list[Sample]]] = {
     "ewf": ewf_samples,
@@ -156,13 +168,16 @@ SAMPLES: dict[str, Callable[[Path], list[Sample]]] = {
         "-c -o compression_type=zstd",
         "-o extended_l2=on,cluster_size=16k",
     ),
-    "vmdk": qemu_samples(
-        "vmdk",
-        "",
-        "-o subformat=streamOptimized",
-        "-o subformat=twoGbMaxExtentSparse",
-        "-o subformat=monolithicFlat",
-    ),
+    "vmdk": lambda folder: [
+        *qemu_samples(
+            "vmdk",
+            "",
+            "-o subformat=streamOptimized",
+            "-o subformat=twoGbMaxExtentSparse",
+            "-o subformat=monolithicFlat",
+        )(folder),
+        vmdk_stream(folder / "stream.vmdk"),
+    ],
     "vhd": qemu_samples("vpc", "-o subformat=dynamic", "-o subformat=fixed"),
     "vhdx": qemu_samples("vhdx", "-o subformat=dynamic", "-o subformat=fixed"),
 }

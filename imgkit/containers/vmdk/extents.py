@@ -71,8 +71,9 @@ def _open_sparse(path: str, place: _Place, files: SegmentFiles, tables: TableCac
         header = read_header(file)
     if (header.kind == "COWD") != (line.type == "VMFSSPARSE"):
         raise CorruptImage(f"{segment.path} is of kind {header.kind} and {path} lists it as {line.type}")
-    # A capacity may be rounded up to whole grains.
-    if not line.length <= header.capacity < line.length + header.grain_size:
+    # VirtualBox rounds the capacity up to whole grains, as the specification says it should be.
+    rounded = -(-line.length // header.grain_size) * header.grain_size
+    if header.capacity not in {line.length, rounded}:
         raise CorruptImage(
             f"{segment.path} has a capacity of {header.capacity} bytes where {path} lists {line.length}",
             hint="one of the two is of another disk, or damaged",

@@ -63,6 +63,7 @@ class VmdkImage(Image):
         self._grains = Grains(files)
         self._pool: ThreadPoolExecutor | None = None
         self._pool_lock = threading.Lock()
+        self._closed = False
 
     def read_into(self, offset: int, buffer: memoryview) -> int:
         """See Image.read_into."""
@@ -110,6 +111,7 @@ class VmdkImage(Image):
     def close(self) -> None:
         """Close every file, and the parent."""
         with self._pool_lock:
+            self._closed = True
             pool, self._pool = self._pool, None
         if pool is not None:
             pool.shutdown()
@@ -167,6 +169,9 @@ class VmdkImage(Image):
 
     def _threads(self) -> ThreadPoolExecutor:
         with self._pool_lock:
+            if self._closed:
+                msg = "read of a closed image"
+                raise ValueError(msg)
             if self._pool is None:
                 count = min(8, len(os.sched_getaffinity(0)))
                 self._pool = ThreadPoolExecutor(count, thread_name_prefix="imgkit-vmdk")

@@ -71,10 +71,10 @@ def grains_of(content: bytes, size: int) -> dict[int, bytes]:
     return {number: part.ljust(size, b"\0") for number, part in parts if any(part)}
 
 
-def header(capacity: int, **changes: int) -> bytes:
+def header(sectors: int, /, **changes: int) -> bytes:
     """A header of a hosted sparse extent, in sectors; `changes` are named as in the specification."""
     fields = {
-        "version": 1, "flags": FLAG_LINES, "capacity": capacity, "grainSize": GRAIN, "descriptorOffset": 0,
+        "version": 1, "flags": FLAG_LINES, "capacity": sectors, "grainSize": GRAIN, "descriptorOffset": 0,
         "descriptorSize": 0, "numGTEsPerGT": 512, "rgdOffset": 0, "gdOffset": 0, "overHead": GRAIN,
         "uncleanShutdown": 0,
     }  # fmt: skip

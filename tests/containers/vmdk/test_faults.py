@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import os
 import struct
 import tracemalloc
@@ -493,3 +495,96 @@ def is_truth_or_error(path: Path) -> str:
             return "some"
     assert buffer == TRUTH
     return "all"
+
+
+def test_a_capacity_in_whole_grains(tmp_path: Path) -> None:
+    """As VirtualBox has it: the descriptor says how much of the last grain is of the disk."""
+    path = tmp_path / "disk.vmdk"
+    make.write_sparse(path, TRUTH, text=TEXT, capacity=21 * GRAIN // SECTOR)
+    with open_image(path) as image:
+        assert bad_ranges(image, TRUTH) == []
+        assert any("of which the disk has" in notice for notice in image.metadata["notices"])  # type: ignore[attr-defined]
+    make.write_sparse(path, TRUTH, text=TEXT, capacity=21 * GRAIN // SECTOR - 1)
+    with pytest.raises(CorruptImage, match="has a capacity of"):
+        open_image(path)
+
+
+# --- a medium that fails ---
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, path: Path, start: int, end: int) -> None:
+    """From now on the kernel gives EIO for every read that touches these bytes of a file."""
+    real, inode = os.preadv, path.stat().st_ino
+
+    def preadv(fd: int, buffers: list[memoryview], offset: int) -> int:
+        if os.fstat(fd).st_ino == inode and offset < end and offset + len(buffers[0]) > start:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(fd, buffers, offset)
+
+    monkeypatch.setattr("imgkit.containers.evidence_file.os.preadv", preadv)
+
+
+def test_a_bad_sector_under_a_compressed_grain(
+    stream: tuple[Path, Layout], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, layout = stream
+    with open_image(path) as image:
+        image.read_at(0, 1)  # the table is there
+        failing(monkeypatch, path, layout.grains[ONE], layout.grains[ONE] + 1)
+        assert bad_ranges(image, TRUTH) == lost(ONE)
+        with pytest.raises(MediaReadError) as caught:
+            image.read_at(0, SIZE)
+        assert caught.value.errno == errno.EIO
+        assert not isinstance(caught.value, CorruptMedia)
+
+
+def test_a_bad_sector_under_a_table(alone: tuple[Path, Layout], monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that the table tells is lost as long as it cannot be read, and no longer."""
+    path, layout = alone
+    with pytest.MonkeyPatch.context() as broken:
+        failing(broken, path, layout.entries[0], layout.entries[0] + 1)
+        with open_image(path) as image:
+            assert bad_ranges(image, TRUTH) == [(0, SIZE)]
+            with pytest.raises(MediaReadError) as caught:
+                image.read_at(5, 5)
+            assert caught.value.errno == errno.EIO
+            broken.undo()
+            assert bad_ranges(image, TRUTH) == []
+
+
+def test_a_bad_sector_under_one_of_two_tables(
+    disk: tuple[Path, Layout], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, layout = disk
+    failing(monkeypatch, path, layout.entries[0], layout.entries[0] + 1)
+    with open_image(path) as image:
+        assert bad_ranges(image, TRUTH) == []
+        assert any("the other copy of it is used" in found for found in image.anomalies)
+
+
+def test_a_bad_sector_under_plain_bytes(alone: tuple[Path, Layout], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found sector by sector, as on a raw disk."""
+    path, layout = alone
+    bad = layout.grains[TWO] + 3 * SECTOR
+    with open_image(path) as image:
+        failing(monkeypatch, path, bad, bad + SECTOR)
+        found = hash_range(image, 0, SIZE, algorithms=["sha256"], zero_fill=True)
+        with pytest.raises(MediaReadError) as caught:
+            image.read_at(TWO * GRAIN, GRAIN)
+    assert caught.value.errno == errno.EIO
+    assert found.read_errors == ((TWO * GRAIN + 3 * SECTOR, SECTOR),)
+    at = TWO * GRAIN + 3 * SECTOR
+    assert (
+        found.zero_filled[0].value
+        == hashlib.sha256(TRUTH[:at] + bytes(SECTOR) + TRUTH[at + SECTOR :]).hexdigest()
+    )
+
+
+def test_a_closed_image_is_not_read(stream: tuple[Path, Layout]) -> None:
+    path, _ = stream
+    image = open_image(path)
+    image.read_at(0, SIZE)
+    image.close()
+    image.close()
+    with pytest.raises(ValueError, match="closed image"):
+        image.read_at(0, SIZE)
