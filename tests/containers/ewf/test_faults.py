@@ -216,3 +216,24 @@ def test_a_table_without_a_copy_takes_its_chunks_away(tmp_path: Path, flavour: F
             assert lost
             assert merged([*lost, (20 * CHUNK, 10 * CHUNK)]) == [(20 * CHUNK, 10 * CHUNK)]
             layout.paths[2].write_bytes(whole)
+
+
+def test_a_name_that_does_not_say_is_completed_by_no_other_file(layout: Layout, tmp_path: Path) -> None:
+    first, second = tmp_path / "evidence.bin", tmp_path / "second.bin"
+    shutil.copyfile(layout.paths[0], first)
+    shutil.copyfile(layout.paths[1], second)
+    with pytest.raises(MissingSegment, match="says that segment 2 follows"):
+        open_image(first)
+    with pytest.raises(MissingSegment, match="says that it is segment 2"):
+        open_image(second)
+    whole = write_ewf(tmp_path, MEDIA, replace(RECIPE, chunks_per_segment=100), stem="whole")
+    whole.paths[0].rename(tmp_path / "whole.bin")
+    with open_image(tmp_path / "whole.bin") as image:
+        assert bad_ranges(image, MEDIA) == []
+
+
+def test_a_set_whose_names_go_on_after_its_end_is_refused(layout: Layout) -> None:
+    extra = layout.paths[-1].with_suffix(".E07")
+    shutil.copyfile(layout.paths[-1], extra)
+    with pytest.raises(MissingSegment, match="says that it is the last segment"):
+        open_image(layout.paths[0])
