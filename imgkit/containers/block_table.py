@@ -30,7 +30,7 @@ class Areas:
     """
 
     def __init__(self, areas: Iterable[Area]) -> None:
-        self._areas = sorted(areas)
+        self._areas = sorted(area for area in areas if area.start < area.end)
         self._starts = [area.start for area in self._areas]
         self.end = max((area.end for area in self._areas), default=0)
 
