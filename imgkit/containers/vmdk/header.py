@@ -26,7 +26,7 @@ _GD_AT_END = (1 << 64) - 1
 _LINE_ENDS = b"\n \r\n"
 _FLAG_LINE_ENDS, _FLAG_REDUNDANT, _FLAG_ZERO_GRAIN = 1 << 0, 1 << 1, 1 << 2
 _FLAG_COMPRESSED, _FLAG_MARKERS = 1 << 16, 1 << 17
-_FOOTER_MARKER = 3
+_DIRECTORY_MARKER, _FOOTER_MARKER = 2, 3
 _DEFLATE = 1
 _COWD_ENTRIES = 4096
 
@@ -244,6 +244,12 @@ def _at_end(sizes: Sizes, descriptor: tuple[int, int] | None, file: EvidenceFile
     footer = _hosted(_find_footer(file), file, footer=True)
     if footer.sizes != sizes:
         raise CorruptImage(f"{file.path} states {sizes} in its header and {footer.sizes} in its footer")
+    _check_directory(footer.directory, "grain directory", footer, file)
+    marker = read_at(file, footer.directory - SECTOR, _MARKER.size)
+    if len(marker) < _MARKER.size or _MARKER.unpack(marker)[1:] != (0, _DIRECTORY_MARKER):
+        raise CorruptImage(
+            f"{file.path} has no marker of a grain directory at byte {footer.directory - SECTOR}, where its footer says so"
+        )
     return replace(footer, descriptor=descriptor)
 
 

@@ -154,6 +154,23 @@ def test_a_footer_of_another_disk(stream: tuple[Path, Layout]) -> None:
         open_image(path)
 
 
+@pytest.mark.parametrize("sector", [0, 1 << 40, 5])
+def test_a_footer_that_points_elsewhere(stream: tuple[Path, Layout], sector: int) -> None:
+    path, _ = stream
+    poke(path, path.stat().st_size - 1024 + 56, struct.pack("<Q", sector))
+    with pytest.raises(ImageError, match="grain directory") as caught:
+        open_image(path)
+    assert isinstance(caught.value, CorruptImage | MissingSegment)
+
+
+def test_a_stream_that_something_was_put_into(stream: tuple[Path, Layout]) -> None:
+    path, layout = stream
+    content = path.read_bytes()
+    path.write_bytes(content[: layout.grains[ONE]] + bytes(1024) + content[layout.grains[ONE] :])
+    with pytest.raises(CorruptImage, match="has no marker of a grain directory"):
+        open_image(path)
+
+
 def test_zeros_behind_a_stream_do_no_harm(stream: tuple[Path, Layout]) -> None:
     path, _ = stream
     with path.open("ab") as file:
