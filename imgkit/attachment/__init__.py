@@ -29,7 +29,6 @@ from imgkit.attachment.holders import holders_of, writers_of
 from imgkit.attachment.listing import list_attachments
 from imgkit.attachment.release import detach
 from imgkit.attachment.source import SharedSource, source_facts
-from imgkit.expose import stop as end_exposure
 from imgkit.linux.signals import signals_held
 
 __all__ = [
@@ -50,7 +49,6 @@ __all__ = [
     "backing_now",
     "check_extent",
     "detach",
-    "end_exposure",
     "files_changed",
     "guard_of_files",
     "holders_of",

@@ -11,10 +11,10 @@ import stat
 import time
 from typing import TYPE_CHECKING
 
+from imgkit import expose
 from imgkit.attachment.ask import backing_path, loop_info
 from imgkit.attachment.facts import Backing, Exposed, exposed_name, split_exposed_name
 from imgkit.attachment.guard import guard_of_files, take_guard
-from imgkit.expose import expose_detached, list_exposures, stop
 from imgkit.linux import sysblock
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def expose_image(image: Image, label: str, identity: Identity | None) -> Exposur
     Raises:
         Busy, HostError, ImageError, NotPermitted: As expose.expose_detached.
     """
-    return expose_detached(image, name=exposed_name(label), identity=identity, take_guard=take_guard)
+    return expose.expose_detached(image, name=exposed_name(label), identity=identity, take_guard=take_guard)
 
 
 def files_of(image: Image) -> tuple[Backing, ...]:
@@ -63,7 +63,7 @@ def backing_of_stat(path: str, facts: os.stat_result, *, size: int | None = None
 
 def exposure_named(name: str, exposures: Sequence[ExposureFacts] | None = None) -> ExposureFacts | None:
     """The process that serves a file of that name below devices, or None where it is gone."""
-    there = list_exposures() if exposures is None else exposures
+    there = expose.list_exposures() if exposures is None else exposures
     return next((item for item in there if item.name == name and item.directory is None), None)
 
 
@@ -120,7 +120,7 @@ def silence(fd: int, attachment: Attachment) -> None:
         return
     if is_running(facts.pid) and loop_info(fd, attachment.number, limit=_PATIENCE) is not None:
         return
-    stop(facts)
+    expose.stop(facts)
 
 
 def end_of(attachment: Attachment) -> None:
@@ -131,7 +131,8 @@ def end_of(attachment: Attachment) -> None:
     deadline = time.monotonic() + _ENDING
     while (facts := exposure_named(name)) is not None and not users_of(name):
         if time.monotonic() > deadline:
-            stop(facts)
+            if not _is_open(facts):  # by a run that is about to make the next device over it
+                expose.stop(facts)
             return
         time.sleep(0.005)
 
@@ -145,7 +146,7 @@ def left_over() -> list[ExposureFacts]:
     """Exposures that were made for devices and serve none: whoever made them was killed, and they did not notice."""
     return [
         facts
-        for facts in list_exposures()
+        for facts in expose.list_exposures()
         if facts.directory is None
         and split_exposed_name(f"/{facts.name}") is not None
         and not _is_coming_up(facts)

@@ -7,6 +7,7 @@ import stat
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from imgkit import expose
 from imgkit.attachment.ask import backing_path, loop_info, stat_in_time
 from imgkit.attachment.bind import open_node
 from imgkit.attachment.exposed import backing_of_stat, exposed_below, guard_now, sentence_of
@@ -22,7 +23,6 @@ from imgkit.attachment.guard import guard_of
 from imgkit.attachment.prove import proof_by_sysfs, read_proof
 from imgkit.attachment.source import source_facts
 from imgkit.errors import NotPermitted
-from imgkit.expose import list_exposures
 from imgkit.image import Extent
 from imgkit.linux import blockdev, sysblock
 
@@ -68,7 +68,7 @@ class _Below:
         if split_exposed_name(backing_path(number)) is None:
             return None
         if self._exposures is None:
-            self._exposures = list_exposures()
+            self._exposures = expose.list_exposures()
         return exposed_below(number, self._exposures, answered=answered)
 
 

@@ -115,7 +115,7 @@ def enclose(examination: Examination, path: str, description: str | None, exhibi
     from imgkit.custody.record import path_fields
 
     _check_exhibit(examination, exhibit)
-    known = examination.ledger.find([_facts_of(path)], None)
+    known = examination.ledger.part_of(_facts_of(path))
     if known is not None:
         raise UsageError(f"{path} is {known.name} of this case: evidence is never copied into a case")
     extension = os.path.splitext(path)[1].lstrip(".").lower()

@@ -8,14 +8,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from imgkit.attachment import detach, end_exposure, left_over, signals_held, silence
+from imgkit import expose
+from imgkit.attachment import detach, left_over, signals_held, silence
 from imgkit.attachment.release import is_gone
 from imgkit.errors import AttachError, CustodyError, ImgkitError, UsageError
 from imgkit.examination.attached import Attached, detached_facts, mount_facts, recorded
 from imgkit.examination.cases import identity_in
 from imgkit.examination.knowledge import KnownLogs, log_uuid
 from imgkit.examination.recorder import Recorder
-from imgkit.expose import list_exposures
 from imgkit.mounting import list_mounts, unmount
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class Takedown:
 
     def _end_left_over(self, *, everyone: bool) -> None:
         """Processes that were to serve devices and serve none: the log has the attach as interrupted."""
-        for facts in list_exposures():
+        for facts in expose.list_exposures():
             if facts.directory is not None:
                 self._notify(
                     f"exposed, and stays: {facts.directory} (imgkit unexpose {shlex.quote(facts.directory)})"
@@ -114,7 +114,7 @@ class Takedown:
             origin = self._logs.origin_of_exposure(facts.name)
             if not everyone and not self._is_mine(origin):
                 continue
-            end_exposure(facts)
+            expose.stop(facts)
             self._notify(f"ended pid {facts.pid}, which served {facts.path} for no device any more")
 
     def unmount(self, selection: Selection) -> list[TakenDown]:
@@ -277,7 +277,7 @@ def exposed_at(name: str) -> str | None:
     """The directory of that name where an image is exposed, or None."""
     path = os.path.abspath(name)
     directory = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
-    return directory if any(item.directory == directory for item in list_exposures()) else None
+    return directory if any(item.directory == directory for item in expose.list_exposures()) else None
 
 
 def _some(names: Sequence[str], between: str = ", ") -> str:

@@ -56,6 +56,8 @@ class Exhibit:
         line: Line of the intent that added it.
         paths: Every path (as recorded) a file of it was seen at.
         inodes: Every (device, inode, mtime) it was seen as, as strings: file systems hand inode numbers out again.
+        parts: Every path and (device, inode, mtime) of its further files, and of those it builds upon: they are evidence,
+            but an image that one of them is may be another exhibit.
         nodes: Every path a block device of it was seen at: for people, /dev/sdb is another disk tomorrow.
         devices: What every block device of it said of itself.
         stated: Digests that somebody stated when it was added, with their line.
@@ -71,6 +73,7 @@ class Exhibit:
     line: int
     paths: set[str] = field(default_factory=set)
     inodes: set[tuple[str, str, str]] = field(default_factory=set)
+    parts: set[str | tuple[str, str, str]] = field(default_factory=set)
     nodes: set[str] = field(default_factory=set)
     devices: list[Record] = field(default_factory=list)
     stated: list[tuple[str, Digest, int]] = field(default_factory=list)
@@ -244,6 +247,11 @@ class Ledger:
             )
         return found[0] if found else None
 
+    def part_of(self, file: Mapping[str, Any]) -> Exhibit | None:
+        """The exhibit that a file is any part of, by its path or its inode; of a long list the first file is known here."""
+        keys = {_path_key(file), _inode(file)}
+        return next((item for item in self.known() if keys & (item.paths | item.inodes | item.parts)), None)
+
     def references(self, exhibit: Exhibit, log: str) -> list[Reference]:
         """What this log states of an exhibit: stated at its addition, and computed by us (the first of each kind)."""
         references = [
@@ -305,6 +313,9 @@ def _learn_files(exhibit: Exhibit, data: Record) -> None:
     exhibit.paths.add(_path_key(first))
     if "ino" in first:
         exhibit.inodes.add(_inode(first))
+    files = data.get("files")
+    for further in files[1:] if isinstance(files, list) else ():
+        exhibit.parts |= {_path_key(further), _inode(further)}
 
 
 def _learn_digests(exhibit: Exhibit, record: Record) -> None:

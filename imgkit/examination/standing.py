@@ -6,13 +6,13 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from imgkit import expose
 from imgkit.attachment import Backing, is_running, left_over
 from imgkit.custody.record import path_of
 from imgkit.errors import NotPermitted
 from imgkit.examination.attached import attachment_document, counted_before
 from imgkit.examination.knowledge import KnownLogs, as_recorded, filesystem_of, image_of
 from imgkit.examination.unexposing import KnownExposures, image_served
-from imgkit.expose import list_exposures
 from imgkit.linux import sysblock
 from imgkit.mounting import mounts_of
 
@@ -55,7 +55,7 @@ def standing(state: StateFolder) -> Standing:
 def _exposures() -> list[ExposureFacts]:
     """Those that no device stands for."""
     unused = {facts.name for facts in left_over()}
-    return [facts for facts in list_exposures() if facts.directory is not None or facts.name in unused]
+    return [facts for facts in expose.list_exposures() if facts.directory is not None or facts.name in unused]
 
 
 def _exposure_document(facts: ExposureFacts, logs: KnownLogs) -> Record:
@@ -143,7 +143,9 @@ def _exposed(data: Record) -> Record | None:
     told = data.get("exposed")
     if not isinstance(told, dict):
         return None
-    there = any((item.name, item.pid) == (told.get("name"), told.get("pid")) for item in list_exposures())
+    there = any(
+        (item.name, item.pid) == (told.get("name"), told.get("pid")) for item in expose.list_exposures()
+    )
     return {"pid": told["pid"], "alive": is_running(told["pid"])} if there else {"pid": None, "alive": False}
 
 

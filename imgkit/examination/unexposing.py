@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from imgkit import expose
 from imgkit.attachment import Backing, files_changed, signals_held
 from imgkit.custody.clock import boot_id
 from imgkit.custody.reading import read_records
@@ -16,7 +17,6 @@ from imgkit.examination.cases import identity_in
 from imgkit.examination.exposing import exposure_facts, taken_away
 from imgkit.examination.knowledge import KnownLogs, Origin, image_of, image_told
 from imgkit.examination.recorder import Recorder, records_of
-from imgkit.expose import list_exposures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -145,7 +145,7 @@ class Unexposing:
 
     def unexpose(self, directories: Sequence[str]) -> list[TakenAway]:
         """Take them down, one after the other; what fails is told in its result."""
-        there = {item.directory: item for item in list_exposures() if item.directory is not None}
+        there = {item.directory: item for item in expose.list_exposures() if item.directory is not None}
         done = []
         for name in dict.fromkeys(directories):
             directory = _resolved(name)

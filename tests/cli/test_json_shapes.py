@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 IMAGE = {"path", "format", "size", "sector_size", "segments"}
 ATTACHMENT = {
     *("device", "diskseq", "partition", "offset", "length", "block_size", "clipped_tail", "read_only"),
-    *("guard", "proof", "image", "exhibit", "mountpoint", "filesystem", "options"),
+    *("guard", "proof", "exposed", "image", "exhibit", "mountpoint", "filesystem", "options"),
 }
 PROOF = {"lo_flags", "blkroget", "sysfs_ro", "device", "inode", "sectors_written", "sectors_discarded"}
 
