@@ -9,7 +9,7 @@ from imgkit.containers.vhd.dynamic import DynamicVhd
 from imgkit.containers.vhd.fixed import FixedVhd
 from imgkit.containers.vhd.footer import DIFFERENCING, FIXED, TYPES, in_words, read_footer
 from imgkit.containers.vhd.header import read_header
-from imgkit.errors import CorruptImage
+from imgkit.errors import CorruptImage, UnknownFormat
 
 if TYPE_CHECKING:
     from imgkit.containers.evidence_file import EvidenceFile
@@ -28,6 +28,9 @@ _WHY_CURRENT_SIZE = (
 )
 
 
+_OLD_TAPDISK = ("tap", 1)  # blktap's vhd-update turns the bitmaps of these around
+
+
 def open_container(file: EvidenceFile, *, sector_size: int | None, open_parent: OpenParent) -> Image:
     """See reader.Reader."""
     footer = read_footer(file)
@@ -44,6 +47,11 @@ def open_container(file: EvidenceFile, *, sector_size: int | None, open_parent: 
 
 
 def _open_dynamic(file: EvidenceFile, footer: Footer, open_parent: OpenParent) -> Image:
+    if (footer.creator_application, footer.creator_version) == _OLD_TAPDISK:
+        raise UnknownFormat(
+            f"{file.path} was written by a tapdisk (Xen) of version 0.1, whose sector bitmaps have another order",
+            hint="make a raw copy with Xen's vhd-util, and open that",
+        )
     header = read_header(file, footer)
     if footer.disk_type != DIFFERENCING:
         image = DynamicVhd(file, footer, header, None)

@@ -27,7 +27,7 @@ def geometry(size: int) -> tuple[int, int, int]:
 
 
 def footer(size: int, kind: int, identifier: UUID, *, stamp: int = 700_000_000, **other: int) -> bytes:
-    """A footer of 512 bytes; `other`: current_size, saved_state, data_offset, version."""
+    """A footer of 512 bytes; `other`: current_size, saved_state, data_offset, version; tapdisk: creator, of that version."""
     block = struct.pack(
         ">8sIIQI4sI4sQQHBBII16sB427x",
         b"conectix",
@@ -35,8 +35,8 @@ def footer(size: int, kind: int, identifier: UUID, *, stamp: int = 700_000_000, 
         other.get("version", 0x10000),
         other.get("data_offset", UNUSED << 32 | UNUSED if kind == FIXED else SECTOR),
         stamp,
-        b"win ",
-        0x60001,
+        b"tap\0" if "tapdisk" in other else b"win ",
+        other.get("tapdisk", 0x60001),
         b"Wi2k",
         size,
         other.get("current_size", size),

@@ -270,6 +270,17 @@ def test_a_footer_that_points_nowhere(tmp_path: Path, data_offset: int) -> None:
         open_image(path)
 
 
+def test_bitmaps_of_the_first_tapdisk(tmp_path: Path) -> None:
+    path = disk().write(tmp_path / "disk.vhd")
+    replaced_footers(path, footer(SIZE, DYNAMIC, BASE, tapdisk=0x10003))
+    open_image(path).close()
+    replaced_footers(path, footer(SIZE, DYNAMIC, BASE, tapdisk=1))
+    with pytest.raises(UnknownFormat, match=r"tapdisk .* 0\.1"):
+        open_image(path)
+    path.write_bytes(CONTENT + footer(SIZE, FIXED, BASE, tapdisk=1))
+    open_image(path).close()
+
+
 def test_saved_state_is_told(tmp_path: Path) -> None:
     plan = disk()
     plan.saved_state = 1
