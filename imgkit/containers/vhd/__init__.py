@@ -20,15 +20,12 @@ if TYPE_CHECKING:
 
 __all__ = ["open_container"]
 
-_LARGEST_DISK = (
-    64 << 40
-)  # 2040 GiB by the specification; the table's sector numbers end at 2 TiB of data in any case
+# 2040 GiB by the specification; the table's sector numbers end at 2 TiB of data in any case.
+_LARGEST_DISK = 64 << 40
+_OLD_TAPDISK = ("tap", 1)  # blktap's vhd-update turns the bitmaps of these around
 _WHY_CURRENT_SIZE = (
     "it is what Hyper-V, Azure and disk2vhd use; Virtual PC, and qemu-img for some creators, use the geometry"
 )
-
-
-_OLD_TAPDISK = ("tap", 1)  # blktap's vhd-update turns the bitmaps of these around
 
 
 def open_container(file: EvidenceFile, *, sector_size: int | None, open_parent: OpenParent) -> Image:
