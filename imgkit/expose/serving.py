@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import pkgutil
-import sys
 import syslog
 import threading
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from imgkit.image import Image
 
+_CONTAINERS = "imgkit.containers"
 _MOST_COMPLAINTS = 20
 _STACK = 1 << 20  # bytes a thread: what is limited is memory that is reserved, not used
 _THREADS = max(4, min(16, 2 * (os.cpu_count() or 1)))
@@ -32,19 +33,37 @@ def serve(end: socket.socket, setup: dict[str, Any]) -> None:
     """Never returns. What goes wrong before the image is served is said to the command, which raises it again."""
     channel = Channel(end)
     state = command_line.StateWord()
-    try:
+    with _Told(channel, setup["path"]):
         image = _open(setup)
         channel.send({"opened": _description(image), "notices": setup["notices"]})
         connection, guard, leases = _wait_for_go(channel)
-    except ImgkitError as error:
-        channel.send({"error": type(error).__name__, "message": error.message, "hint": error.hint})
-        os._exit(1)
-    except EOFError:
-        os._exit(1)  # whoever wanted it is gone
     del leases  # numbers: the descriptors stay open until this process ends
     system = _start(connection, image, setup)
     _report(channel, state, setup["name"], guard)
     _until_unmounted(system)
+
+
+class _Told:
+    """Whatever ends the process before it serves is said to the command first. Its own words could go nowhere else."""
+
+    def __init__(self, channel: Channel, path: str) -> None:
+        self._channel = channel
+        self._path = path
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            return
+        if not isinstance(error, ImgkitError | EOFError):
+            error = HostError(f"cannot serve {self._path}: {type(error).__name__}: {error}")
+        if isinstance(error, ImgkitError):  # EOFError: whoever wanted it is gone
+            with contextlib.suppress(OSError):
+                self._channel.send(
+                    {"error": type(error).__name__, "message": error.message, "hint": error.hint}
+                )
+        os._exit(1)
 
 
 def _open(setup: dict[str, Any]) -> Image:
@@ -53,6 +72,7 @@ def _open(setup: dict[str, Any]) -> Image:
     threading.stack_size(_STACK)
     syslog.openlog("imgkit", syslog.LOG_PID | syslog.LOG_NDELAY, syslog.LOG_DAEMON)
     try:
+        _load(setup["readers"])
         confine.limit_resources()
         if setup["identity"] is not None:
             uid, gid, groups = setup["identity"]
@@ -73,14 +93,21 @@ def _open(setup: dict[str, Any]) -> Image:
     return image
 
 
+def _load(readers: list[str]) -> None:
+    """Have every module loaded that reading may need: another user may not see them, and later nobody does.
+
+    Args:
+        readers: The modules of containers/ that the command has loaded: the image's own is among them.
+    """
+    for name in (*readers, "concurrent.futures.thread", "traceback", "queue", "zlib"):
+        module = importlib.import_module(name)
+        if name != _CONTAINERS:
+            for found in pkgutil.iter_modules(getattr(module, "__path__", ()), f"{name}."):
+                importlib.import_module(found.name)
+
+
 def _warm_up(image: Image) -> None:
-    """Have every module loaded that reading may need: later no file but the image's can be opened."""
-    readers = [name for name in sys.modules if name.startswith("imgkit.containers.")]
-    for name in readers:
-        for found in pkgutil.walk_packages(getattr(sys.modules[name], "__path__", ()), f"{name}."):
-            importlib.import_module(found.name)
-    for name in ("concurrent.futures.thread", "traceback", "queue", "zlib"):
-        importlib.import_module(name)
+    """Read at both ends, while more may be opened than later."""
     for offset in {0, max(0, image.size - 1)}:
         try:
             image.read_at(offset, 1)

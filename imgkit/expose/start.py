@@ -149,6 +149,7 @@ class Server:
             "name": self._name,
             "path": image.path,
             "sector_size": image.sector_size if stated else None,
+            "readers": sorted(name for name in sys.modules if name.startswith("imgkit.containers")),
             "files": [item.path for item in image.segments],
             "identity": None if identity is None else [identity.uid, identity.gid, identity.groups],
             "ino": self.ino,

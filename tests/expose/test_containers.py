@@ -128,8 +128,12 @@ os._exit(0)
 def kinds_of_reads(first: Path) -> dict[str, int]:
     with open_image(first) as image:
         setup = {
-            "path": str(first), "sector_size": None, "identity": None, "files": [item.path for item in image.segments],
-        }  # fmt: skip
+            "path": str(first),
+            "sector_size": None,
+            "identity": None,
+            "readers": sorted(name for name in sys.modules if name.startswith("imgkit.containers")),
+            "files": [item.path for item in image.segments],
+        }
     done = subprocess.run(
         [sys.executable, "-c", INSIDE, json.dumps(setup), json.dumps([str(ROOT), *sys.path])],
         capture_output=True, text=True, timeout=60, check=False,

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from imgkit.containers import open_image
-from imgkit.errors import Busy, HostError, ImageError, UsageError
+from imgkit.errors import Busy, HostError, ImageError, ImgkitError, UsageError
 from imgkit.expose import expose_detached, list_exposures, stop
+from imgkit.expose.start import Server
 from imgkit.linux import loop
 from imgkit.linux.files import Identity
 from tests.conftest import ROOT
@@ -170,6 +171,29 @@ def test_what_the_other_process_cannot_open_is_said_here(make_split: MakeSplit) 
         made.files[1].mkdir()
         with pytest.raises((ImageError, HostError), match=r"disk\.00"):
             expose_detached(image, name="imgkit-test-gone")
+
+
+@pytest.mark.parametrize(
+    ("asked", "kind", "said"),
+    [
+        ({"sector_size": 3}, UsageError, "a sector size of 3 bytes cannot be meant"),
+        ({"sector_size": []}, HostError, "TypeError"),
+        ({"modules": []}, HostError, "ModuleNotFoundError: No module named 'imgkit'"),
+        ({"files": ["/absent"]}, HostError, "cannot confine"),
+    ],
+)
+def test_what_goes_wrong_over_there_is_said_here(
+    make_split: MakeSplit,
+    monkeypatch: pytest.MonkeyPatch,
+    asked: dict[str, object],
+    kind: type[ImgkitError],
+    said: str,
+) -> None:
+    """As its own error, or in the words that the process had for it: it has no other place to say them."""
+    made, setup = make_split(1 << 16), Server._setup
+    monkeypatch.setattr(Server, "_setup", lambda self: setup(self) | asked)
+    with open_image(made.first) as image, pytest.raises(kind, match=said):
+        expose_detached(image, name="imgkit-test-said")
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\0b", "x" * 256])
