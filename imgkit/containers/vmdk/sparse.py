@@ -59,7 +59,7 @@ class SparseExtent:
             start, whole = number * self._span, after > number
             number = max(after, number + 1)
             end = min(self.length, number * self._span)
-            table = None if whole else self._tables.table(number - 1)
+            table = None if whole else self._tables.outline(number - 1)
             if table is None or not (table.failed or table.entries):
                 yield Run(Kind.ABSENT, self.start + start, end - start)
             elif self._is_full(table):
@@ -119,6 +119,8 @@ class SparseExtent:
         One entry alone that points beyond the end is a damaged entry, whose grain alone is lost. Only so many tables are
         looked at that opening stays fast; the rest show when they are read.
         """
+        if self.header.footer:
+            return ""  # the end of a stream is there: its footer was found
         beyond, highest = 0, 0
         number = 0
         while number < min(self.header.sizes.tables, _SCANNED):
