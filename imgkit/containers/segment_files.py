@@ -9,6 +9,7 @@ import resource
 import stat
 import threading
 from collections import Counter, OrderedDict
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from imgkit.containers.evidence_file import EvidenceFile, open_evidence
@@ -88,8 +89,10 @@ class SegmentFiles:
     def _close_idle(self, most: int) -> None:
         """Close the longest unused until `most` are open, as far as nobody reads them; the lock is held."""
         surplus = len(self._open) - most
-        idle = [index for index in self._open if not self._readers[index]] if surplus > 0 else []
-        for index in idle[:surplus]:
+        if surplus <= 0:
+            return
+        # No further than needed: a set of thousands of segments comes by here once for each.
+        for index in tuple(islice((index for index in self._open if not self._readers.get(index)), surplus)):
             self._open.pop(index).close()
 
     def _reopen(self, segment: Segment, media_offset: int, length: int) -> EvidenceFile:
