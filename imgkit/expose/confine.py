@@ -9,11 +9,10 @@ import sys
 from typing import TYPE_CHECKING
 
 from imgkit.linux import landlock, prctl
+from imgkit.linux.files import Identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from imgkit.linux.files import Identity
 
 MEMORY_LIMIT = 768 << 20
 _NOBODY = 65534
@@ -27,6 +26,7 @@ _CODE_FOLDERS = (
     "/dev/urandom",
     "/sys/devices/system/cpu",
 )
+NO_NOBODY = "the process that serves the image stays root, without root's rights: there is no other user here"
 NO_LANDLOCK = "the process that serves the image is not confined to its files: this kernel offers no landlock"
 
 
@@ -94,20 +94,24 @@ def _allow_opening(ruleset: int, files: Iterable[str]) -> None:
             landlock.allow_beneath(ruleset, place, landlock.READ_FILE)
 
 
-def drop_privileges(files: int) -> None:
-    """Root becomes nobody. For an image of so many files that some are opened again later, it keeps the right to read them.
+def drop_privileges(files: int) -> bool:
+    """Root becomes nobody; False where there is no nobody (a user namespace with one user): it stays root without rights.
 
-    CAP_FOWNER goes with that: without it they would be opened without O_NOATIME, and their access time would change.
+    For an image of so many files that some are opened again later, it keeps the right to read them. CAP_FOWNER goes with
+    that: without it they would be opened without O_NOATIME, and their access time would change.
     """
     if os.geteuid() != 0:
         prctl.set_capabilities(frozenset())
-        return
+        return True
     kept = (
         frozenset({prctl.CAP_DAC_READ_SEARCH, prctl.CAP_FOWNER}) if files > _REOPENED_ABOVE else frozenset()
     )
     prctl.set_keep_capabilities(keep=bool(kept))
-    os.setgroups(())
-    os.setresgid(_NOBODY, _NOBODY, _NOBODY)
-    os.setresuid(_NOBODY, _NOBODY, _NOBODY)
+    try:
+        become(Identity(_NOBODY, _NOBODY))
+    except OSError as error:
+        if error.errno not in {errno.EPERM, errno.EINVAL}:
+            raise
     prctl.set_capabilities(kept)
     prctl.set_undumpable()
+    return os.geteuid() != 0

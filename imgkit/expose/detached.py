@@ -85,7 +85,7 @@ def expose_detached(
         server.hold_writers_off(take_guard)
         connection = open_connection()
         try:
-            mount = served_mount(connection, name)
+            mount = served_mount(connection, name, others=True)
             try:
                 server.go(connection)
                 fd = _open_served(mount, name, image)

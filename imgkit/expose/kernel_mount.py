@@ -30,8 +30,14 @@ def open_connection() -> int:
         raise HostError(f"cannot open {fuse.DEVICE}: {error.strerror}", hint=_HINT) from error
 
 
-def served_mount(connection: int, name: str) -> int:
+def served_mount(connection: int, name: str, *, others: bool) -> int:
     """A detached read-only mount on a connection; it is gone with its descriptor and the files opened through it.
+
+    Args:
+        connection: Of open_connection.
+        name: Of the served file: findmnt shows it as the source.
+        others: FUSE lets everybody in whom the file's mode lets in; else nobody but this user with this group, not even
+            root with another group, who asks the loop driver for its status.
 
     Raises:
         HostError: The kernel has no FUSE driver.
@@ -46,7 +52,7 @@ def served_mount(connection: int, name: str) -> int:
     try:
         for key, value in _options(connection, name):
             mount.fsconfig_string(context, key, value)
-        for flag in ("ro", "default_permissions"):
+        for flag in ("ro", "default_permissions", *(["allow_other"] if others else [])):
             mount.fsconfig_flag(context, flag)
         mount.fsconfig_create(context, exclusive=False)
         return mount.fsmount(context, _ATTRIBUTES)

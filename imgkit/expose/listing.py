@@ -33,7 +33,12 @@ def list_exposures() -> list[ExposureFacts]:
         if facts is not None:
             found.append(facts)
     served = {facts.dev for facts in found}
-    return found + [_dead(info) for device, info in mounts.items() if device not in served]
+    coming_up = {SOURCE_PREFIX + facts.name for facts in found if not facts.dev}
+    return found + [
+        _dead(info)
+        for device, info in mounts.items()
+        if device not in served and info.source not in coming_up
+    ]
 
 
 def _exposure(pid: int, mounts: dict[int, MountInfo]) -> ExposureFacts | None:

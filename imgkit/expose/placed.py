@@ -113,7 +113,7 @@ def _mounted_by_root(server: Server, place: int, path: str, name: str) -> int:
     moved = False
     connection = open_connection()
     try:
-        made = served_mount(connection, name)
+        made = served_mount(connection, name, others=False)
         try:
             server.go(connection)
             dev = os.stat(name, dir_fd=made).st_dev  # also: it answers

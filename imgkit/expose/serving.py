@@ -84,7 +84,8 @@ def _open(setup: dict[str, Any]) -> Image:
             confine.deny_all_but(setup["files"], opening=False)
         else:
             setup["notices"].append(confine.NO_LANDLOCK)
-        confine.drop_privileges(len(setup["files"]))
+        if not confine.drop_privileges(len(setup["files"])):
+            setup["notices"].append(confine.NO_NOBODY)
     except OSError as error:
         raise HostError(f"cannot confine the process that serves {setup['path']}: {error}") from error
     except MemoryError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import time
@@ -99,19 +100,28 @@ def nothing_left(tmp_path: Path) -> Iterator[None]:
 
 def bind_loop(fd: int, *, direct: bool = True) -> tuple[int, str]:
     """A read-only loop device over a descriptor, gone with the returned one; as the attachment layer makes them."""
-    import fcntl
-
-    control = os.open(loop.LOOP_CONTROL, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        fcntl.flock(control, fcntl.LOCK_EX)
-        device = f"/dev/loop{loop.loop_ctl_get_free(control)}"
-        node = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
-        flags = loop.LO_FLAGS_READ_ONLY | loop.LO_FLAGS_AUTOCLEAR | (loop.LO_FLAGS_DIRECT_IO if direct else 0)
-        info = loop.LoopInfo64(lo_flags=flags, lo_file_name=b"imgkit:test")
-        loop.loop_configure(node, loop.LoopConfig(fd, 512, info))
-    finally:
-        os.close(control)
-    return node, device
+    info = loop.LoopInfo64(
+        lo_flags=loop.LO_FLAGS_READ_ONLY
+        | loop.LO_FLAGS_AUTOCLEAR
+        | (loop.LO_FLAGS_DIRECT_IO if direct else 0),
+        lo_file_name=b"imgkit:test",
+    )
+    for _ in range(50):
+        control = os.open(loop.LOOP_CONTROL, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            fcntl.flock(control, fcntl.LOCK_EX)
+            device = f"/dev/loop{loop.loop_ctl_get_free(control)}"
+            node = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                loop.loop_configure(node, loop.LoopConfig(fd, 512, info))
+            except OSError:  # losetup, which takes no lock, was faster
+                os.close(node)
+                continue
+            return node, device
+        finally:
+            os.close(control)
+    msg = "no loop device was free fifty times"
+    raise AssertionError(msg)
 
 
 def read_all(fd: int, size: int) -> bytes:

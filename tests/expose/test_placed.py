@@ -17,6 +17,7 @@ import pytest
 from imgkit.containers import open_image
 from imgkit.errors import Busy, MountError
 from imgkit.expose import expose_at, list_exposures, stop, unexpose
+from imgkit.expose.start import Server
 from imgkit.linux.mount import read_mountinfo
 from tests.conftest import ROOT, need
 from tests.expose.conftest import bind_loop, gone, read_all
@@ -289,3 +290,36 @@ def test_another_users_files_are_served_unguarded(make_split: MakeSplit, home: t
     facts = json.loads(done.stdout)["facts"]
     assert facts["guard"] == "none"
     assert "writers are not held back" in facts["notices"][0]
+
+
+def test_root_of_a_user_namespace(make_split: MakeSplit, place: Path) -> None:
+    """Where root is the only user there is: served without root's rights, and it is said."""
+    need(subprocess.run(["unshare", "-Urm", "true"], check=False).returncode == 0, "needs user namespaces")
+    made = make_split(1 << 18)
+    done = subprocess.run(
+        ["unshare", "-Urm", sys.executable, "-c", USER_PROGRAM, made.first, place],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert bytes.fromhex(told["media"]) == made.media
+    assert "CapEff:\t0000000000000000" in told["status"]
+    assert any("stays root, without root's rights" in notice for notice in told["facts"]["notices"])
+    assert gone(told["facts"]["pid"])
+
+
+def test_a_mount_that_comes_up_is_not_dead(
+    make_split: MakeSplit, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the mount and the note in the command line somebody lists exposures."""
+    seen, listed = Server.seen, []
+
+    def look(server: Server, dev: int) -> None:
+        listed.extend([item for item in list_exposures() if item.name == "coming-up"])
+        seen(server, dev)
+
+    monkeypatch.setattr(Server, "seen", look)
+    made = make_split(1 << 16)
+    with open_image(made.first) as image:
+        facts = expose_at(image, str(place), name="coming-up")
+    assert [(item.pid, item.dev, item.notices) for item in listed] == [(facts.pid, 0, ())]
