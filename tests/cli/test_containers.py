@@ -74,6 +74,17 @@ def test_the_log_of_containers_verifies(imgkit: Imgkit) -> None:
     assert (exhibit["format"], exhibit["segments"], exhibit["verdict"]) == ("ewf", 4, "unreadable")
 
 
+def test_no_file_of_a_set_is_copied_into_a_case(imgkit: Imgkit) -> None:
+    e01(imgkit)
+    case = imgkit.case()
+    imgkit("case", "add", "disk.E01", "--case", case).ended(0)
+    (imgkit.folder / "disk.E03").rename(imgkit.folder / "report.pdf")
+    for name in ("disk.E01", "disk.E02", "report.pdf"):
+        done = imgkit("case", "enclose", name, "--case", case).ended(2)
+        assert "evidence is never copied into a case" in done.err
+    imgkit("case", "enclose", imgkit.image("notes.txt", b"x"), "--case", case).ended(0)
+
+
 def test_lines_of_the_files_are_checked_by_their_tools(imgkit: Imgkit) -> None:
     e01(imgkit)
     (imgkit.folder / "sub").mkdir()
