@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from imgkit.containers.evidence_file import data_ranges, fill
@@ -42,6 +43,12 @@ class FixedVhd(Image):
     def data_extents(self) -> Iterator[Extent]:
         """See Image.data_extents; by SEEK_DATA and SEEK_HOLE."""
         return data_ranges(self._file.fd, self.size, path=self.path, media_offset=0)
+
+    def forget(self, offset: int, length: int) -> None:
+        """See Image.forget."""
+        count = min(length, self.size - offset)
+        if count > 0:
+            os.posix_fadvise(self._file.fd, offset, count, os.POSIX_FADV_DONTNEED)
 
     def close(self) -> None:
         """Close the file."""

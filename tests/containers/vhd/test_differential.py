@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -146,3 +147,31 @@ def test_every_vhd_of_the_corpus(corpus: Path, tmp_path: Path) -> None:
         assert trace(path)[:4] == before[:4]
         seen += 1
     assert seen >= 5
+
+
+def cached(path: Path) -> int:
+    """Bytes of the file in the page cache."""
+    told = subprocess.run(
+        ["fincore", "-b", "-n", "-o", "RES", path], check=True, capture_output=True, text=True
+    )
+    return int(told.stdout)
+
+
+def test_what_is_forgotten_leaves_the_cache(tmp_path: Path) -> None:
+    size, block_size = 32 * MIB, 2 * MIB
+    content = media(block_size)
+    base = fixed(tmp_path / "base.vhd", content * 8, BASE)  # smaller than the child
+    whole = [True] * (block_size // 512)
+    blocks = dict.fromkeys(range(2, 16), (whole, content))
+    child = Vhd(size, CHILD, block_size, blocks, Parent(BASE)).write(tmp_path / "child.vhd")
+    os.sync()
+    with base.open("rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    if cached(base):
+        pytest.skip("the file system keeps files in memory")
+    with open_image(child) as image:
+        image.read_at(0, size)
+        for offset in range(0, size, 8 * MIB):
+            image.forget(offset, 8 * MIB)
+        assert cached(base) < 4 * MIB  # of 16
+        assert cached(child) < 14 * MIB  # of 28
