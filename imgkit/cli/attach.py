@@ -338,8 +338,18 @@ def _status_row(item: Document) -> tuple[str, ...]:
         item["guard"],
         _whose(item),
         item["mountpoint"] or "",
-        str(item["image"]["path"]),
+        _served_image(item),
     )
+
+
+def _served_image(item: Document) -> str:
+    """The path, and of what a process serves the format and that process."""
+    path, served = str(item["image"]["path"]), item["exposed"]
+    if served is None:
+        return path
+    state = "" if served["alive"] else ", silent" if served["pid"] else ", gone"
+    process = f", pid {served['pid']}" if served["pid"] else ""
+    return f"{path} ({item['image']['format'] or 'container'}{process}{state})"
 
 
 def _exposure_row(item: Document) -> tuple[str, ...]:

@@ -71,6 +71,7 @@ def test_the_same_bytes_as_raw(
     assert (facts["path"], facts["format"], facts["size"]) == (str(image), kind, disk.stat().st_size)
     assert facts == attached["image"]
     assert shown["exposed"] == {"pid": server_of(bench), "alive": True}
+    assert f"{image} ({kind}, pid {server_of(bench)})" in bench("status").ended(0).out
     assert (shown["read_only"], shown["guard"]) == (True, "lease")
     assert shown["proof"]["lo_flags"] & 16
     bench("detach", image).ended(0)
@@ -163,6 +164,8 @@ def test_the_process_is_killed_or_stopped(
     assert (shown["image"]["path"], shown["image"]["format"]) == (str(split), "split-raw")
     assert shown["mountpoint"] == (what if verb == "mount" else None)
     assert "attach the image again" in " ".join(shown["notices"])
+    said = "split-raw, gone" if how == signal.SIGKILL else f"split-raw, pid {pid}, silent"
+    assert f"{split} ({said})" in bench("status").ended(0).out
     check_taken_down(bench, case, "detach" if verb == "attach" else "unmount", what)
 
 
