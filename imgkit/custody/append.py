@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from imgkit.custody import enclosures
+from imgkit.custody import checkpoint_files, enclosures
 from imgkit.custody.clock import stamp
 from imgkit.custody.durable import told
 from imgkit.custody.record import INTENT, VERSION, encode, line_hash, plain, validate
@@ -88,11 +88,7 @@ class Appender:
             CustodyError: Nothing acknowledged: the record may be absent, torn, or there without being known durable.
         """
         record, kept = self.prepare(fields)
-        with self._locked() as fd:
-            remembered = self.session.state.head(self.log)
-            if remembered is not None:
-                with self._told("read"):
-                    refuse_difference(fd, remembered, self.path)
+        with self.held() as (fd, remembered):
             if unless is not None and self._holds(fd, unless):
                 return None
             return self._write(fd, record, kept, remembered)
@@ -229,8 +225,15 @@ class Appender:
             with self._told("look at the enclosures beside"):
                 left = enclosures.left_aside(os.path.dirname(self.path))
                 enclosures.publish([one for one in left if holds_since(fd, 0, one.name.encode())])
+                self._name_checkpoints_left_aside(fd)
         except CustodyError as error:
             self.notices.append(error.message)  # no reason to lose an outcome
+
+    def _name_checkpoints_left_aside(self, fd: int) -> None:
+        for one in checkpoint_files.left_aside(os.path.dirname(self.path)):
+            needles = checkpoint_files.needles_of(one)
+            if needles and all(holds_since(fd, 0, needle) for needle in needles):
+                self.notices += checkpoint_files.publish([one])
 
     def _reserve(self, fd: int, tail: Tail, *, must: bool) -> None:
         """Keep room past the end, so that an outcome finds it; without any, an intent is refused."""
@@ -246,6 +249,20 @@ class Appender:
     def _holds(self, fd: int, unless: Unless) -> bool:
         with self._told("read"):
             return holds_since(fd, unless.start, unless.needle)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[tuple[int, Head | None]]:
+        """The log, locked against every writer and found to be what this host remembers, and that memory.
+
+        Raises:
+            CustodyError: It cannot be locked or read; code ROLLBACK or FORK: it is not what this host remembers.
+        """
+        with self._locked() as fd:
+            remembered = self.session.state.head(self.log)
+            if remembered is not None:
+                with self._told("read"):
+                    refuse_difference(fd, remembered, self.path)
+            yield fd, remembered
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[int]:

@@ -81,15 +81,15 @@ def put_aside(folder: str, enclosures: Mapping[str, bytes]) -> list[Aside]:
     """
     if not enclosures:
         return []
-    place, like, aside = _place(folder), os.stat(folder), []
+    place, like, aside = subfolder(folder, FOLDER), os.stat(folder), []
     for name, data in enclosures.items():
         path = os.path.join(place, name)
         if os.path.lexists(path):
             _refuse_other(path)
             continue
-        temp = _aside_name(place, name)
+        temp = aside_name(place, name)
         with _removed_on_failure(temp):
-            _write(temp, (data,), like)
+            write_aside(temp, (data,), like)
         aside.append(Aside(temp, path))
     return aside
 
@@ -101,7 +101,7 @@ def put_aside_file(folder: str, source: int, extension: str) -> tuple[str, int, 
         CustodyError: An enclosure of that name holds other bytes.
         OSError: As the kernel says.
     """
-    place, like = _place(folder), os.stat(folder)
+    place, like = subfolder(folder, FOLDER), os.stat(folder)
     hasher, size = hashlib.sha256(), 0
 
     def blocks() -> Iterator[bytes]:
@@ -113,9 +113,9 @@ def put_aside_file(folder: str, source: int, extension: str) -> tuple[str, int, 
 
     first = os.path.join(place, f".{new_uuid()}.tmp")
     with _removed_on_failure(first):
-        _write(first, blocks(), like)
+        write_aside(first, blocks(), like)
         name = f"{hasher.hexdigest()}.{checked_extension(extension)}"
-        path, temp = os.path.join(place, name), _aside_name(place, name)
+        path, temp = os.path.join(place, name), aside_name(place, name)
         if os.path.lexists(path):
             _refuse_other(path)
             os.unlink(first)
@@ -213,8 +213,13 @@ def _length(record: dict[str, Any]) -> int:
     return len(encode_document(record | {"seq": INTEGER_LIMIT, "prev": ZEROS})) + _TIME_ROOM
 
 
-def _place(folder: str) -> str:
-    place = os.path.join(folder, FOLDER)
+def subfolder(folder: str, name: str) -> str:
+    """Return the path of a folder inside a case folder, made where somebody took it away.
+
+    Raises:
+        OSError: As the kernel says.
+    """
+    place = os.path.join(folder, name)
     try:
         os.mkdir(place, 0o700)
     except FileExistsError:
@@ -230,11 +235,17 @@ def _place(folder: str) -> str:
     return place
 
 
-def _aside_name(place: str, name: str) -> str:
+def aside_name(place: str, name: str) -> str:
+    """Return a name that nobody takes for the file itself, and that has not been used."""
     return os.path.join(place, f".{name}.{new_uuid()}.tmp")
 
 
-def _write(path: str, blocks: Iterable[bytes], like: os.stat_result) -> None:
+def write_aside(path: str, blocks: Iterable[bytes], like: os.stat_result) -> None:
+    """Write a new file that nobody will change, durable; owner and group as `like`, the case folder.
+
+    Raises:
+        OSError: As the kernel says; a part of it may be there.
+    """
     mode = mode_like(like) & 0o440
     fd = os.open(path, NEW_FILE, mode)
     try:

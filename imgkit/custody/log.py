@@ -20,6 +20,7 @@ from imgkit.linux.files import acting_as
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
 
     from imgkit.custody.session import Session
     from imgkit.linux.files import Identity
@@ -200,6 +201,15 @@ class CustodyLog:
             event_fields(kind, data, exhibit=exhibit, reason=reason), unless=unless
         )
         return written.seq if written is not None else None
+
+    def held(self) -> AbstractContextManager[tuple[int, Head | None]]:
+        """The log, open and locked against every writer, while a checkpoint is made of it: see Appender.held."""
+        return self._appender.held()
+
+    @property
+    def identity(self) -> Identity | None:
+        """With whose rights the case folder is touched; None: the caller's."""
+        return self._identity
 
     def accept_rollback(self, reason: str) -> int:
         """Record that one goes on with a log that is not what this host remembers; return the line.
