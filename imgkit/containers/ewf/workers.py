@@ -38,15 +38,22 @@ class Workers:
             raise crew.error
 
     def later(self, job: Callable[[], None]) -> None:
-        """Run a job some time; after close never."""
+        """Run a job some time; never after close, nor where no thread can be had: nobody may depend on it."""
         with self._lock:
             if self._closed:
                 return
             if len(self._threads) < self.count:
-                thread = threading.Thread(target=self._work, name="imgkit-inflate", daemon=True)
-                self._threads.append(thread)
-                thread.start()
-            self._queue.put(job)
+                self._start_one()
+            if self._threads:
+                self._queue.put(job)
+
+    def _start_one(self) -> None:
+        thread = threading.Thread(target=self._work, name="imgkit-inflate", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            return  # a limit on threads (a confined process): whoever asks works alone
+        self._threads.append(thread)
 
     def _work(self) -> None:
         while (job := self._queue.get()) is not None:

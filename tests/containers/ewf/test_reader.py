@@ -211,6 +211,22 @@ def test_threads_begin_with_the_first_large_read_and_end_at_close(tmp_path: Path
         image.read_at(0, MIB)
 
 
+def test_where_no_thread_can_be_had_the_reader_works_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    media = noise(2 * MIB)
+    layout = write_ewf(tmp_path, media, Recipe(store=("zlib1",)))
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with open_image(layout.paths[0]) as image:
+        assert image.read_at(0, len(media)) == media
+        for at in range(0, len(media), 100_000):
+            assert image.read_at(at, 100_000) == media[at : at + 100_000]
+
+
 def test_small_reads_in_order_inflate_each_chunk_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
