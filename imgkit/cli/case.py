@@ -9,7 +9,7 @@ import typer
 
 from imgkit.cli import options
 from imgkit.cli.options import ImageArgument
-from imgkit.cli.output import emit, human, say, say_fact, table
+from imgkit.cli.output import emit, human, notice, say, say_fact, table
 from imgkit.cli.times import local_time
 from imgkit.custody.record import printable
 from imgkit.errors import UsageError
@@ -36,16 +36,27 @@ def new(
     agency: Annotated[str | None, _text("--agency", "Agency or client.")] = None,
     lead: Annotated[str | None, _text("--lead", "Who leads it.")] = None,
     authority: Annotated[str | None, _text("--authority", "Warrant, order or consent.")] = None,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            "--checkpoint",
+            metavar="WHEN",
+            help="Sign the log: hand-over (the default) or each-command.",
+            show_default=False,
+        ),
+    ] = None,
     examiner: options.ExaminerOption = None,
     as_json: options.JsonOption = False,
 ) -> int:
     """Make a case folder with a custody log in it."""
     from imgkit.examination.casework import new_case
+    from imgkit.examination.checkpointing import policy_fields
     from imgkit.examination.presence import be_present
 
+    policy = policy_fields(checkpoint)
     presence = be_present(examiner=examiner, argv=None, ask=options.asker())
     facts = {"number": number, "title": title, "agency": agency, "lead": lead, "authority": authority}
-    document = new_case(presence, folder, facts)
+    document = new_case(presence, folder, facts, policy=policy, notify=notice)
     _show(document, as_json, f"{document['folder']}: log {document['uuid']}, opened by {presence.examiner}")
     return 0
 
@@ -169,7 +180,7 @@ def show(
     if as_json:
         emit(document)
         return 0
-    facts = [(key, str(value)) for key, value in sorted(document["case"].items())]
+    facts = [(key, _fact(value)) for key, value in sorted(document["case"].items())]
     opened = (
         f"{local_time(document['opened'])} by {document['opened_by']['name']} <{document['opened_by']['id']}>"
     )
@@ -198,6 +209,13 @@ def show(
             f"{item['device']}: attached at line {item['line']} by {printable(item['by']['name'])}, {item['exhibit']}"
         )
     return 0
+
+
+def _fact(value: object) -> str:
+    """A fact of line 1 in words; a policy is several."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {item}" for key, item in sorted(value.items()))
+    return str(value)
 
 
 def _exhibit_rows(item: Document) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""log: show, verify, and accept a rollback."""
+"""log: show, verify, sign, and accept a rollback."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from imgkit.cli import options
+from imgkit.cli.checkpoint import checkpoint
 from imgkit.cli.output import emit, notice, say, table
 from imgkit.cli.times import local_time
 from imgkit.custody.record import printable
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 
 Document = dict[str, Any]
 
-app = typer.Typer(help="The custody log: show it, verify it.", no_args_is_help=True)
+app = typer.Typer(help="The custody log: show it, verify it, sign it.", no_args_is_help=True)
+
+app.command("checkpoint", epilog="Example: imgkit log checkpoint --signer ~/.ssh/id_ed25519")(checkpoint)
 
 LogArgument = Annotated[
     str | None, typer.Argument(metavar="CASE", help="Case folder or log file.", show_default=False)

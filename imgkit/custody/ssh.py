@@ -110,9 +110,8 @@ def sign(body: bytes, signer: Signer) -> bytes:
         signer=signer,
     )
     if ran.code != 0 or not ran.out:
-        raise CustodyError(
-            f"ssh-keygen did not sign with {key!r}: {_words(ran)}", hint=_sign_hint(signer, ran)
-        )
+        why, hint = _why_unsigned(signer, ran)
+        raise CustodyError(f"ssh-keygen did not sign with {key!r}: {why}", hint=hint)
     facts = read_signature(ran.out)
     if (weak := weak_key(facts.key)) is not None:
         raise CustodyError(
@@ -123,15 +122,17 @@ def sign(body: bytes, signer: Signer) -> bytes:
     return ran.out
 
 
-def _sign_hint(signer: Signer, ran: _Ran) -> str:
-    agent = signer.agent or os.environ.get("SSH_AUTH_SOCK")
-    if b"passphrase" in ran.err and not signer.ask:
-        return "the key has a passphrase and nobody is at a terminal: add it to an agent with ssh-add"
-    if agent is None and os.environ.get("SUDO_UID"):
-        return "sudo dropped SSH_AUTH_SOCK, so no agent was asked: sudo --preserve-env=SSH_AUTH_SOCK imgkit …"
-    if agent is None:
-        return "SSH_AUTH_SOCK is not set, so no agent was asked"
-    return "ssh-add -L lists the keys that the agent has; a key file must be yours, with mode 0600"
+def _why_unsigned(signer: Signer, ran: _Ran) -> tuple[str, str]:
+    """What went wrong in words, and what to do."""
+    if b"incorrect passphrase" in ran.err and not signer.ask:
+        return "it has a passphrase, and nobody is at a terminal", "add it to an agent with ssh-add"
+    if signer.agent or os.environ.get("SSH_AUTH_SOCK"):
+        hint = "ssh-add -L lists the keys that the agent has; a key file must be yours, with mode 0600"
+    elif os.environ.get("SUDO_UID"):
+        hint = "no agent was asked, for sudo drops SSH_AUTH_SOCK: sudo --preserve-env=SSH_AUTH_SOCK imgkit …"
+    else:
+        hint = "no agent was asked, for SSH_AUTH_SOCK is not set; a key file must be yours, with mode 0600"
+    return _words(ran), hint
 
 
 def verify_signature(

@@ -9,10 +9,11 @@ from imgkit.custody.log import CustodyLog
 from imgkit.custody.record import validate
 from imgkit.errors import CustodyError, UsageError
 from imgkit.examination.cases import identity_in
+from imgkit.examination.checkpointing import checkpoint_by_policy
 from imgkit.examination.ledger import fold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from imgkit.examination import Examination
     from imgkit.examination.ledger import OwnDigest
@@ -31,20 +32,37 @@ CORRECTABLE = (
 )  # what people state; not what chains the log
 
 
-def new_case(presence: Presence, folder: str, facts: Mapping[str, str | None]) -> Record:
+def new_case(
+    presence: Presence,
+    folder: str,
+    facts: Mapping[str, str | None],
+    *,
+    policy: Mapping[str, str] | None = None,
+    notify: Callable[[str], object] = bool,  # nobody listens
+) -> Record:
     """Make a case folder; return the document of `case new`.
+
+    Args:
+        presence: Who opens it.
+        folder: Where.
+        facts: number, title, agency …: what is known.
+        policy: What the case asks for, as checkpointing.policy_fields gives it.
+        notify: Called with one line for the examiner.
 
     Raises:
         CustodyError: It holds a log already, or cannot be written.
     """
     if not folder:
         raise UsageError("the name of the folder is empty")
-    data = {key: value for key, value in facts.items() if value is not None}
+    data: Record = {key: value for key, value in facts.items() if value is not None}
+    if policy is not None:
+        data["policy"] = dict(policy)
     place = os.path.abspath(folder)
     with presence.session:
         log = CustodyLog.create(
             place, presence.session, kind="case.opened", data=data, identity=identity_in(place)
         )
+        checkpoint_by_policy(log, presence, notify)
     return {
         "schema": "imgkit.case.new.v1",
         "folder": place,

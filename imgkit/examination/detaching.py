@@ -101,6 +101,7 @@ class Takedown:
         done = [self._one(item, may_unmount=False) for item in self._select(selection)]
         if selection.everything:
             self._end_left_over(everyone=selection.everyone)
+        self._recorder.end(self._presence, self._notify)
         return done
 
     def _end_left_over(self, *, everyone: bool) -> None:
@@ -124,7 +125,9 @@ class Takedown:
             raise AttachError(
                 f"nothing of {', '.join(selection.names)} is mounted", hint="imgkit status shows what is"
             )
-        return [self._one(item, may_unmount=True) for item in chosen]
+        done = [self._one(item, may_unmount=True) for item in chosen]
+        self._recorder.end(self._presence, self._notify)
+        return done
 
     # -- what is meant ---------------------------------------------------------------------------
 

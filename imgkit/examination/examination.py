@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from imgkit.custody.append import Unless
 from imgkit.custody.log import CustodyLog
-from imgkit.errors import CustodyError
+from imgkit.errors import CustodyError, ImgkitError
 from imgkit.examination.acts import Act
 from imgkit.examination.cases import CaseChoice, choose_case, identity_in, stated, volatile_notice
 from imgkit.examination.evidence import (
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from types import TracebackType
 
+    from imgkit.custody.checkpoints import Made
     from imgkit.custody.session import Session
     from imgkit.errors import OutcomeSpooled
     from imgkit.examination.attached import Attached
@@ -49,6 +50,7 @@ class Examination:
         examiner: Who acts.
         case: Which log, and why this one.
         log: The custody log.
+        checkpointed: Line of the last checkpoint that this run made, or 0.
         spooled: Why an outcome of this run is NOT YET IN THE CASE LOG, or None.
         ledger: What the log said when it was last read.
     """
@@ -73,6 +75,7 @@ class Examination:
         self._notify = notify
         self._lines: list[int] = []
         self.spooled: str | None = None
+        self.checkpointed = 0
         self._stack = ExitStack()
 
     @classmethod
@@ -125,7 +128,31 @@ class Examination:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stack.__exit__(kind, error, trace)
+        try:
+            if kind is None or issubclass(kind, ImgkitError):
+                self._checkpoint_by_policy()
+        finally:
+            self._stack.__exit__(kind, error, trace)
+
+    def _checkpoint_by_policy(self) -> None:
+        """At the end of a command that wrote records, where the case asks for it; never a failure of the command."""
+        from imgkit.examination.checkpointing import checkpoint_by_policy
+
+        if self._lines and max(self._lines) != self.checkpointed:
+            checkpoint_by_policy(self.log, self.presence, self._notify)
+
+    def checkpoint(self, reason: str, *, signer: str | None = None) -> Made:
+        """Make a checkpoint of the log, signed where a key is stated: see checkpointing."""
+        from imgkit.examination.checkpointing import checkpoint
+
+        return checkpoint(self, reason, signer=signer)
+
+    def checkpoint_written(self, made: Made) -> None:
+        """Note the line of a checkpoint, and tell the examiner what there is to tell of it."""
+        self.checkpointed = made.line
+        self._written(made.line)
+        for text in made.notices:
+            self._notify(text)
 
     def _settle(self) -> None:
         """What earlier runs left: late records from the spool, open intents, attachments that are gone."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SYSTEM_SETTINGS = "/etc/imgkit.toml"
 _NO_LOGIN = 0xFFFFFFFF  # /proc/self/loginuid where nobody logged in
 _SETTINGS = ("name", "id", "role", "organisation", "signer", "algorithms", "require_case")
-_TEXTS = ("name", "id", "role", "organisation", "signer")
+_TEXTS = ("name", "id", "role", "organisation")
 _FOR_EXAMPLE = "for example --examiner 'Jane Doe <jane@lab.example>'"
 _NAMED = re.compile(r"\s*(?P<name>[^<>]*?)\s*<(?P<id>[^<>]+)>\s*")
 
@@ -82,12 +82,25 @@ def _sudo_uid(environ: Mapping[str, str]) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class SigningKey:
+    """With which key checkpoints are signed.
+
+    Attributes:
+        key: Path of an SSH key, of a public key that an agent holds, or of a certificate; `~` is the user's home.
+        principal: Whom lists of signers know it as; None: the examiner's id.
+    """
+
+    key: str
+    principal: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What imgkit.toml states, the user's own file before the system's.
 
     Attributes:
         name, id, role, organisation: Who the examiner is; None where not stated.
-        signer: Principal of the signing key, or None.
+        signer: With which key checkpoints are signed, or None.
         algorithms: Default hash algorithms, or empty.
         require_case: Whether working without a case is a usage error.
     """
@@ -96,7 +109,7 @@ class Settings:
     id: str | None = None
     role: str | None = None
     organisation: str | None = None
-    signer: str | None = None
+    signer: SigningKey | None = None
     algorithms: tuple[str, ...] = ()
     require_case: bool = False
 
@@ -125,8 +138,22 @@ def load_settings(user: User, environ: Mapping[str, str], *, system: str = SYSTE
     return Settings(
         algorithms=tuple(algorithms) if isinstance(algorithms, list) else (),
         require_case=values.get("require_case") is True,
+        signer=_signing_key(values.get("signer")),
         **texts,
     )
+
+
+def _signing_key(value: object) -> SigningKey | None:
+    """`signer = "~/.ssh/id_ed25519"`, or `signer = {principal = "jane@lab", key = "…"}`, as _check_setting let pass."""
+    if isinstance(value, dict):
+        return SigningKey(str(value["key"]), value.get("principal"))
+    return SigningKey(value) if isinstance(value, str) else None
+
+
+def _is_signing_key(value: object) -> bool:
+    texts = list(value.values()) if isinstance(value, dict) else [value]
+    known = not isinstance(value, dict) or {"key"} <= value.keys() <= {"key", "principal"}
+    return known and all(isinstance(text, str) and text.strip() for text in texts)
 
 
 def _read_toml(path: str, identity: Identity | None) -> dict[str, object] | None:
@@ -156,6 +183,7 @@ def _check_setting(path: str, key: str, value: object) -> None:
         )
     fits = {
         "require_case": isinstance(value, bool),
+        "signer": _is_signing_key(value),
         "algorithms": isinstance(value, list) and all(isinstance(item, str) for item in value),
     }.get(key, isinstance(value, str) and bool(value.strip()))
     if not fits:

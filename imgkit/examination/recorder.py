@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from imgkit.custody.session import Session
     from imgkit.examination.knowledge import KnownLogs, Origin
+    from imgkit.examination.presence import Presence
 
 Record = dict[str, Any]
 
@@ -73,6 +74,14 @@ class Recorder:
         """`records` of a document: the log and its lines; a list where several logs were written to."""
         written = [records_of(log, lines) for log, lines in self._lines.items() if lines]
         return written[0] if len(written) == 1 else written or None
+
+    def end(self, presence: Presence, notify: Callable[[str], object]) -> None:
+        """The command is over: make a checkpoint of each log that was written to and whose case asks for one."""
+        from imgkit.examination.checkpointing import checkpoint_by_policy
+
+        for log in self._open.values():
+            if isinstance(log, CustodyLog) and self._lines.get(log.uuid):
+                checkpoint_by_policy(log, presence, notify)
 
     def _note(self, log: str, lines: list[int]) -> Callable[[int], None]:
         of_log = self._lines.setdefault(log, [])

@@ -134,6 +134,7 @@ class Unexposing:
 
     def __init__(self, presence: Presence, *, reason: str | None, notify: Callable[[str], object]) -> None:
         logs = KnownLogs(presence.state)
+        self._presence = presence
         self._notify = notify
         self._known = KnownExposures(logs)
         self._recorder = Recorder(logs, presence.session, reason=reason)
@@ -156,6 +157,7 @@ class Unexposing:
             except ImgkitError as error:
                 one.error = error
             done.append(one)
+        self._recorder.end(self._presence, self._notify)
         return done
 
     def _one(self, one: TakenAway) -> None:
