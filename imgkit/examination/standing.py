@@ -45,7 +45,7 @@ class Standing:
 def standing(state: StateFolder) -> Standing:
     """What imgkit has attached on this host, of whichever log; without root only what this user's logs tell of."""
     logs = KnownLogs(state)
-    exposures = [_exposure_document(facts, logs) for facts in _exposures()]
+    exposures = [_exposure_document(facts, logs) for facts in _exposures() if _is_to_see(facts, logs)]
     try:
         return Standing(_proved(logs), proved=True, exposures=exposures)
     except NotPermitted:
@@ -56,6 +56,22 @@ def _exposures() -> list[ExposureFacts]:
     """Those that no device stands for."""
     unused = {facts.name for facts in left_over()}
     return [facts for facts in expose.list_exposures() if facts.directory is not None or facts.name in unused]
+
+
+def _is_to_see(facts: ExposureFacts, logs: KnownLogs) -> bool:
+    """Whether an exposure is this user's: root sees all, others their own; of a process that is gone the log says it."""
+    if os.geteuid() == 0:
+        return True
+    if not facts.pid:
+        return KnownExposures(logs).at(facts.directory or "", facts).log is not None
+    try:
+        with open(
+            f"/proc/{facts.pid}/status", "rb"
+        ) as file:  # the owner of the folder is root: it is not dumpable
+            uids = next(line.split()[1:] for line in file if line.startswith(b"Uid:"))
+    except (OSError, StopIteration):
+        return False  # gone meanwhile
+    return int(uids[1]) == os.geteuid()
 
 
 def _exposure_document(facts: ExposureFacts, logs: KnownLogs) -> Record:

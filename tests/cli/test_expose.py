@@ -164,9 +164,7 @@ def test_the_command_is_killed_at_any_moment(person: Imgkit, split: tuple[Path, 
             process.kill()
             process.communicate()
         shown = person("status", "--json").ended(0).json["exposures"]
-        assert [i["directory"] for i in shown if i["directory"] is not None] == [
-            target for target in mounted() if target == str(place)
-        ]
+        assert (str(place) in {item["directory"] for item in shown}) == (str(place) in mounted())
         if str(place) in mounted():
             person("unexpose", place).ended(0)
         assert str(place) not in mounted()
