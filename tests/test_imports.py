@@ -61,7 +61,7 @@ TYPES_TOO: dict[str, set[str]] = {"cli": EVIDENCE}
 # folder -> modules that its files may import from each other (the facts they share); __init__ ties all together.
 DATA_MODULES: dict[str, set[str]] = {
     "containers": {
-        *("evidence_file", "split_names", "segment_files", "reader", "file_object"),
+        *("evidence_file", "split_names", "segment_files", "reader"),
         *("block_image", "block_table", "differencing"),
     },
     "references": {"reference"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -151,13 +152,12 @@ class EwfImage(Image):
         first, last = offset // self._chunk, -(-min(offset + length, self.size) // self._chunk)
         while first < last:
             index, stop = self._tables.stretch(first, last)
-            try:
+            # What cannot be read needs no forgetting; the reader has been told.
+            with suppress(TableError, MediaReadError):
                 entries = self._tables.entries(index, first, stop)
                 with self._files.opened(self._tables.segment(index), offset, length) as file:
                     start, end = entries[0].offset, entries[-1].end
                     os.posix_fadvise(file.fd, start, end - start, os.POSIX_FADV_DONTNEED)
-            except (TableError, MediaReadError):
-                pass  # what cannot be read needs no forgetting; the reader has been told
             first = stop
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pyvhdi  # type: ignore[import-not-found]
 
 from imgkit.containers.evidence_file import open_evidence
-from imgkit.containers.file_object import FileObject
+from tests.containers.file_object import FileObject
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

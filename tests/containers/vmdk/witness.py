@@ -6,7 +6,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from imgkit.containers.evidence_file import open_evidence
-from imgkit.containers.file_object import FileObject
+from tests.containers.file_object import FileObject
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
