@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SIGNATURE_LIMIT = 65_536  # bytes of an armoured signature: a certificate of RSA keys has some 4,000
 RSA_LEAST = 2048  # bits
 
-_BEGIN, _END = b"-----BEGIN SSH SIGNATURE-----", b"\n-----END SSH SIGNATURE-----"
+_BEGIN, _END = b"-----BEGIN SSH SIGNATURE-----\n", b"\n-----END SSH SIGNATURE-----"
 _MAGIC, _VERSION = b"SSHSIG", 1
 _CERTIFICATE = "-cert-v01@openssh.com"
 _WIDTH = 70  # characters of base64 on a line, as ssh-keygen writes them
@@ -232,7 +232,7 @@ def read_signature(armoured: bytes) -> SignatureFacts:
 
 
 def _without_armour(armoured: bytes) -> bytes:
-    """As ssh-keygen reads it: the first line first, white space between the digits; no other byte."""
+    """As ssh-keygen reads it: the first line as it is, then digits with white space between them; no other byte."""
     if len(armoured) > SIGNATURE_LIMIT:
         raise _malformed(f"has {len(armoured)} bytes, more than one can have")
     if not armoured.startswith(_BEGIN):
@@ -254,7 +254,7 @@ def armour(blob: bytes) -> bytes:
     """Return a signature as ssh-keygen writes it."""
     digits = base64.b64encode(blob)
     lines = [digits[at : at + _WIDTH] for at in range(0, len(digits), _WIDTH)]
-    return b"\n".join([_BEGIN, *lines]) + _END + b"\n"
+    return _BEGIN + b"\n".join(lines) + _END + b"\n"
 
 
 def weak_key(blob: bytes) -> str | None:
