@@ -1,0 +1,115 @@
+"""Where evidence was visible: devices and exposed files, their mounts, and how each ended."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from imgkit.reports.exhibits import Attachment, Mount
+from imgkit.reports.values import mapping, number, pairs, text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from imgkit.reports.acts import Act
+    from imgkit.reports.values import Data
+
+_ENDS = {
+    "evidence.detached": "attached_line",
+    "evidence.gone": "attached_line",
+    "evidence.unexposed": "exposed_line",
+}
+
+
+def presences_of(acts: Sequence[Act]) -> list[Attachment]:
+    """Every attachment and exposure that was recorded to have come about, in order."""
+    ends: dict[int, Act] = {}
+    for act in acts:
+        line = number(act.data.get(_ENDS.get(act.type, "")))
+        if line is not None and act.result in ("", "ok"):
+            ends.setdefault(line, act)
+    mounts = _mounts(acts)
+    return [
+        _presence(act, ends.get(act.line), tuple(mounts.get(act.line, ())))
+        for act in acts
+        if act.type in ("evidence.attached", "evidence.exposed") and _came_about(act)
+    ]
+
+
+def _came_about(act: Act) -> bool:
+    return act.result == "ok" or (act.result in ("open", "interrupted", "unknown") and act.ended_line is None)
+
+
+def _presence(act: Act, ended: Act | None, mounts: tuple[Mount, ...]) -> Attachment:
+    data = act.data
+    after = ended.data if ended else {}
+    kind = "device" if act.type == "evidence.attached" else "exposed file"
+    return Attachment(
+        line=act.line,
+        exhibit=act.exhibit,
+        kind=kind,
+        device=text(data.get("device")) or text(data.get("file")) or text(data.get("target")),
+        offset=number(data.get("offset")),
+        length=number(data.get("length")),
+        read_only=pairs(data.get("proof")),
+        guard=text(data.get("guard")),
+        ending=_ending(ended),
+        begun=act,
+        ended=ended,
+        compared=_compared(after),
+        details=_texts(after, "details"),
+        mounts=mounts,
+    )
+
+
+def _ending(ended: Act | None) -> str:
+    if ended is None:
+        return "open"
+    return {"evidence.gone": "gone", "evidence.unexposed": "unexposed"}.get(ended.type, "detached")
+
+
+def _compared(after: Data) -> str:
+    if "compared" not in after:
+        return ""
+    if after["compared"] is not True:
+        return "not compared"
+    return "differences found" if after.get("details") else "unchanged"
+
+
+def _mounts(acts: Sequence[Act]) -> dict[int, list[Mount]]:
+    """Line of the attachment -> its mounts; an unmount ends the last mount of its target before it."""
+    found: dict[int, list[Mount]] = defaultdict(list)
+    ends: dict[str, list[Act]] = defaultdict(list)
+    for act in acts:
+        if act.type == "evidence.unmounted" and act.result == "ok":
+            ends[text(act.data.get("target"))].append(act)
+    for act in acts:
+        if act.type == "evidence.mounted" and act.result == "ok":
+            after = [end for end in ends.get(text(act.data.get("target")), ()) if end.line > act.line]
+            mount = _mount(act, after[0] if after else None)
+            found[mount.attached_line or 0].append(mount)
+    return found
+
+
+def _mount(act: Act, ended: Act | None) -> Mount:
+    data = act.data
+    kind = data.get("filesystem")
+    return Mount(
+        line=act.line,
+        exhibit=act.exhibit,
+        attached_line=number(data.get("attached_line")),
+        source=text(data.get("source")),
+        target=text(data.get("target")),
+        filesystem=text(mapping(kind).get("type")) if isinstance(kind, dict) else text(kind),
+        driver=text(data.get("driver")),
+        options=_texts(data, "options"),
+        begun=act,
+        ended=ended,
+    )
+
+
+def _texts(data: Data, key: str) -> tuple[str, ...]:
+    value = data.get(key)
+    if isinstance(value, list):
+        return tuple(text(item) for item in value)
+    return (text(value),) if value else ()
