@@ -9,6 +9,7 @@ import typer
 
 from imgkit.cli import options
 from imgkit.cli.checkpoint import checkpoint
+from imgkit.cli.compare import compare
 from imgkit.cli.output import emit, notice, say, table
 from imgkit.cli.times import local_time
 from imgkit.custody.record import printable
@@ -24,6 +25,7 @@ Document = dict[str, Any]
 app = typer.Typer(help="The custody log: show it, verify it, sign it.", no_args_is_help=True)
 
 app.command("checkpoint", epilog="Example: imgkit log checkpoint --signer ~/.ssh/id_ed25519")(checkpoint)
+app.command("compare", epilog="Example: imgkit log compare cases/2026-0142 /media/usb/custody.jsonl")(compare)
 
 LogArgument = Annotated[
     str | None, typer.Argument(metavar="CASE", help="Case folder or log file.", show_default=False)
