@@ -146,6 +146,11 @@ def _qcow(*versions: int) -> Callable[[bytes, Image], bool]:
     return _magic(*(b"QFI\xfb" + struct.pack(">I", version) for version in versions))
 
 
+def _qcow_unknown(head: bytes, _image: Image) -> bool:
+    """A version that nobody has seen, in front of what every version has: a header with zeros above its cluster_bits."""
+    return head.startswith(b"QFI\xfb") and len(head) >= 48 and head[20:23] == bytes(3) and 9 <= head[23] <= 30
+
+
 def _vmware_sparse(head: bytes, _image: Image) -> bool:
     """KDMV (hosted), COWD (ESX): a version of 1 to 3, or KDMV's line ends, behind the magic; SESparse: its 64-bit magic."""
     if head.startswith(struct.pack("<QQ", 0xCAFEBABE, 0x0000000200000001)):
@@ -209,6 +214,7 @@ FORMATS: tuple[Format, ...] = (
     Format("ProDiscover image", _RESTORE, _magic(b"ProDiscover Image")),
     Format("qcow", _QEMU_HINT, _qcow(1)),
     Format("qcow2", _QEMU_HINT, _qcow(2, 3), "qcow2"),
+    Format("qcow of an unknown version", "a newer qemu-img convert -O raw may read it", _qcow_unknown),
     Format("QED", _QEMU_HINT, _magic(b"QED\x00")),
     Format("VMDK", _QEMU_HINT, _vmware_sparse, "vmdk"),
     Format("VMDK descriptor", _QEMU_HINT, _vmdk_descriptor, "vmdk"),

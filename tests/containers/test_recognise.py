@@ -67,6 +67,10 @@ CONTENT: dict[str, tuple[str, bytes]] = {
     "ad1": (r"AD1 \(AccessData logical image\)", b"ADSEGMENTEDFILE\x00"),
     "ad-encrypted": (r"AD-encrypted image \(FTK Imager\)", b"ADCRYPT\x00"),
     "qcow": ("qcow", b"QFI\xfb\x00\x00\x00\x01"),
+    "qcow-unknown": (
+        "qcow of an unknown version",
+        b"QFI\xfb\x00\x00\x00\x04" + bytes(15) + b"\x10" + bytes(80),
+    ),
     "dmg": (r"DMG \(UDIF\)", media(4096) + struct.pack(">4sII", b"koly", 4, 512) + bytes(500)),
     "dmg-encrypted": ("encrypted DMG", b"encrcdsa\x00\x00\x00\x02"),
     "dmg-encrypted-v1": ("encrypted DMG", media(4096) + b"cdsaencr"),
