@@ -77,6 +77,7 @@ class Image(ABC):
         sector_size: Bytes, where the container or device states it; None where nothing does.
         sector_size_source: In words, where sector_size comes from (`BLKSSZGET`), or None.
         segments: Every file that the media is made of: the container's own in order, then those of its parents.
+        cut_short: Paths of the segments that end before bytes which they say they hold: reads of those are errors.
         stored_digests: Digests of the media that the container itself states.
         metadata: What the container states, as found, for `info`; plain JSON values. Known keys: `notices` (sentences
             for the examiner, a tuple), `atime_may_change`, `container` (facts of the format: version, sizes,
@@ -90,6 +91,7 @@ class Image(ABC):
     sector_size: int | None = None
     sector_size_source: str | None = None
     segments: tuple[Segment, ...] = ()
+    cut_short: tuple[str, ...] = ()
     stored_digests: tuple[Digest, ...] = ()
     metadata: Mapping[str, object] = {}
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
+
+from imgkit.custody.record import printable
 
 if TYPE_CHECKING:
     from imgkit.image import Image
@@ -20,10 +23,15 @@ CHECKED: dict[str, tuple[str, ...]] = {
         "segment numbers from 1 to the one that ends the set, one set identifier",
         "section chain with its checksums, number of chunks against the volume section",
     ),
-    "qcow2": ("header and extensions, tables within the file",),
+    "qcow2": (
+        "header and extensions, tables within the file",
+        "the last cluster in use, by its reference counts",
+    ),
     "vmdk": ("every extent of the descriptor there and long enough",),
-    "vhd": ("footer and header checksums, block table within the file",),
-    "vhdx": ("header, region table and metadata checksums, no log to replay, block table within the file",),
+    "vhd": ("footer and header checksums, block table and its blocks within the file",),
+    "vhdx": (
+        "header, region table and metadata checksums, no log to replay, block table and its blocks within the file",
+    ),
 }
 # Image.format -> what is checked of the images it builds upon.
 CHAIN_CHECKED: dict[str, str] = {
@@ -45,8 +53,21 @@ def completeness(image: Image) -> Record:
         "descriptors": counts["descriptor"],
         "parents": counts["parent"],
         "checked": [*CHECKED.get(image.format, ()), *chain],
-        "text": _sentence(image, counts),
+        "cut_short": [printable(path) for path in image.cut_short],
+        "text": _cut_short(image) or _sentence(image, counts),
     }
+
+
+def _cut_short(image: Image) -> str:
+    paths = image.cut_short
+    if not paths:
+        return ""
+    there = (
+        "what it says it holds is not all there"
+        if len(paths) == 1
+        else "what they say they hold is not all there"
+    )
+    return f"cut short: {', '.join(os.path.basename(path) for path in paths)}: {there}"
 
 
 def _sentence(image: Image, counts: dict[str, int]) -> str:

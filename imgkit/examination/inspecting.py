@@ -75,7 +75,7 @@ def inspect_image(examination: Examination, evidence: Evidence) -> Record:
             if key not in _STATED and key not in ("notices", "atime_may_change")
         },
         "notices": notices,
-        "complete": True,  # an incomplete set does not open: MissingSegment
+        "complete": not image.cut_short,  # a set that lacks a file does not open: MissingSegment
         "completeness": completeness(image),
         "unreadable": unreadable,
         "sparse": sparse,

@@ -149,6 +149,32 @@ def test_info_says_what_is_checked(examination: Examination, made: Path, name: s
     assert document["sparse"]["data"] + document["sparse"]["holes"] == SIZE
 
 
+@pytest.mark.parametrize("name", ["disk.qcow2", "dynamic.vhd", "dynamic.vhdx"])
+def test_a_file_whose_last_blocks_are_missing_is_not_called_whole(
+    examination: Examination, made: Path, tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / name
+    shutil.copyfile(made / "copies" / name, path)
+    os.truncate(path, path.stat().st_size * 3 // 4)
+    with examination.evidence(str(path)) as evidence:
+        document = examination.info(evidence)
+    assert document["complete"] is False
+    assert document["completeness"]["cut_short"] == [str(path)]
+    assert document["completeness"]["text"].startswith(f"cut short: {name}")
+    assert any("cut short" in text for text in document["notices"])
+
+
+def test_a_chain_whose_parent_is_cut_short_is_not_called_whole(
+    examination: Examination, made: Path, tmp_path: Path
+) -> None:
+    for name in ("over.qcow2", "disk.qcow2"):
+        shutil.copyfile(made / "copies" / name, tmp_path / name)
+    os.truncate(tmp_path / "disk.qcow2", (tmp_path / "disk.qcow2").stat().st_size * 3 // 4)
+    with examination.evidence(str(tmp_path / "over.qcow2")) as evidence:
+        document = examination.info(evidence)
+    assert document["completeness"]["cut_short"] == [str(tmp_path / "disk.qcow2")]
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_records_name_every_file_and_the_format(examination: Examination, made: Path, name: str) -> None:
     with examination.evidence(str(made / "in" / name)) as evidence:

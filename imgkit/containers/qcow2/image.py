@@ -9,6 +9,7 @@ from imgkit.containers.evidence_file import fill
 from imgkit.containers.qcow2.backing import backing_notices, clear, read_parent
 from imgkit.containers.qcow2.clusters import CompressedClusters, Wanted
 from imgkit.containers.qcow2.header import BITMAPS_CONSISTENT, COMPRESSION_TYPES, LAZY_REFCOUNTS
+from imgkit.containers.qcow2.refcounts import last_used
 from imgkit.containers.qcow2.tables import ClusterMap, Kind, Run
 from imgkit.errors import CorruptMedia, MediaReadError
 from imgkit.image import Extent, Image
@@ -48,6 +49,9 @@ class Qcow2Image(Image):
         above = parent.segments if parent else ()
         self.segments = (file.segment, *(replace(segment, role="parent") for segment in above))
         self.metadata = _metadata(file, header, parent, snapshots)
+        if self._is_cut_short(header):
+            self._say_cut_short(file)
+        self.cut_short += parent.cut_short if parent else ()
 
     def read_into(self, offset: int, buffer: memoryview) -> int:
         """See Image.read_into."""
@@ -71,6 +75,20 @@ class Qcow2Image(Image):
         if bad:
             raise _corrupt(self.path, sorted(bad))
         return len(wanted)
+
+    def _is_cut_short(self, header: Header) -> bool:
+        """Whether clusters lie beyond the end: the counts give a reason to look, the tables decide."""
+        if last_used(self._file, header) < self._file.stat.st_size:
+            return False
+        return any(run.kind is Kind.BAD for run in self._map.runs(0, self.size, claim=False))
+
+    def _say_cut_short(self, file: EvidenceFile) -> None:
+        self.cut_short = (file.path,)
+        notice = (
+            f"{file.path} ends at {file.stat.st_size}, and clusters of it lie beyond that: the file was cut short, "
+            "and what is missing cannot be read"
+        )
+        self.metadata = {**self.metadata, "notices": (notice, *_tuple(self.metadata.get("notices")))}
 
     def _read_run(self, run: Run, start: int, target: memoryview) -> list[Bad]:
         """Fill the target with what is not compressed; return what could not be read of it."""

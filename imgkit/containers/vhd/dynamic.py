@@ -46,6 +46,7 @@ class DynamicVhd(BlockImage):
         self._areas = Areas(_apart(header.areas))
         self.table_notices = self._check_table()
         self._parent = parent
+        self.cut_short += parent.cut_short if parent else ()
 
     def _locate(self, block: int) -> Place:
         entry = bytearray(4)
@@ -111,6 +112,7 @@ class DynamicVhd(BlockImage):
                 f"{len(self._bad)} blocks of {self.path} share bytes of the file: they are not read"
             )
         if beyond:
+            self.cut_short = (self.path,)
             notices.append(
                 f"{beyond} of {len(stored)} blocks of {self.path} lie beyond its end at {self._limit}, as a whole or in "
                 "part: the file was cut short, and what is missing cannot be read"

@@ -61,6 +61,7 @@ class VhdxImage(BlockImage):
         self._bad_bitmaps: dict[int, str] = {}  # chunk -> why its bitmap is not read
         self.table_notices = self._check_table()
         self._parent = parent
+        self.cut_short += parent.cut_short if parent else ()
 
     def _count_entries(self) -> int:
         """2.5: the last entry is of a payload block, or of its bitmap where there is a parent."""
@@ -193,6 +194,7 @@ class VhdxImage(BlockImage):
                 f"{count} entries of the block table of {self.path} share bytes of the file: they are not read"
             )
         if beyond:
+            self.cut_short = (self.path,)
             notices.append(
                 f"{beyond} of {stored} blocks of {self.path} lie beyond its end at {self._limit}, as a whole or in part: "
                 "the file was cut short, and what is missing cannot be read"
