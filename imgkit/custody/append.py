@@ -17,6 +17,7 @@ from imgkit.custody import checkpoint_files, enclosures
 from imgkit.custody.clock import stamp
 from imgkit.custody.durable import told
 from imgkit.custody.record import INTENT, VERSION, encode, line_hash, plain, validate
+from imgkit.custody.seal import Seal
 from imgkit.custody.state import Head
 from imgkit.custody.tail import Tail, difference, holds_since, read_tail, refuse_difference
 from imgkit.errors import CustodyError
@@ -76,6 +77,7 @@ class Appender:
         self.environment: dict[str, Any] = {}
         self.aside: list[enclosures.Aside] = []
         self._looked = False
+        self._seal = Seal()
 
     def append(self, fields: dict[str, Any], *, unless: Unless | None = None) -> Written | None:
         """Append one record, durable when this returns; None where `unless` holds.
@@ -91,6 +93,8 @@ class Appender:
         with self.held() as (fd, remembered):
             if unless is not None and self._holds(fd, unless):
                 return None
+            with self._told("read"):
+                self._seal.refuse(fd, record, self.path)
             return self._write(fd, record, kept, remembered)
 
     def accept_difference(self, make: Callable[[dict[str, Any]], dict[str, Any]]) -> Written:
@@ -278,7 +282,8 @@ class Appender:
                         )
                 yield fd
             finally:
-                os.close(fd)
+                with contextlib.suppress(OSError):  # what was acknowledged is synced
+                    os.close(fd)
 
     def _told(self, verb: str) -> contextlib.AbstractContextManager[None]:
         return told(f"{verb} custody log {self.path!r}")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 READ_FILE = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 _BLOCK = 1 << 20  # bytes of one write
-_NO_RENAME = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
+NO_RENAME = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 _NO_LINK = frozenset({errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK})
 _HINTS = {
     errno.ENOSPC: "make room on that file system",
@@ -172,7 +172,7 @@ def name_new_file(temp: str, path: str) -> None:
         renameat2_noreplace(temp, path)
         return
     except OSError as error:
-        if error.errno not in _NO_RENAME:
+        if error.errno not in NO_RENAME:
             raise
     try:
         os.link(temp, path, follow_symlinks=False)
