@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,7 +9,8 @@ import typer
 from imgkit.cli import options
 from imgkit.cli.checkpoint import checkpoint
 from imgkit.cli.compare import compare
-from imgkit.cli.output import emit, notice, say, table
+from imgkit.cli.log_verify import verify
+from imgkit.cli.output import emit, say, table
 from imgkit.cli.times import local_time
 from imgkit.custody.record import printable
 from imgkit.errors import UsageError
@@ -18,14 +18,13 @@ from imgkit.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from imgkit.custody.verify import Verification
-
 Document = dict[str, Any]
 
 app = typer.Typer(help="The custody log: show it, verify it, sign it.", no_args_is_help=True)
 
 app.command("checkpoint", epilog="Example: imgkit log checkpoint --signer ~/.ssh/id_ed25519")(checkpoint)
 app.command("compare", epilog="Example: imgkit log compare cases/2026-0142 /media/usb/custody.jsonl")(compare)
+app.command("verify", epilog="Example: imgkit log verify cases/2026-0142 --signers my_signers")(verify)
 
 LogArgument = Annotated[
     str | None, typer.Argument(metavar="CASE", help="Case folder or log file.", show_default=False)
@@ -93,73 +92,6 @@ def _told(record: Document) -> str:
     if "reason" in record:
         words.append(f"reason: {record['reason']}")
     return ", ".join(str(word) for word in words)
-
-
-@app.command("verify", epilog="Example: imgkit log verify cases/2026-0142")
-def verify(
-    log: LogArgument = None,
-    case: options.CaseOption = None,
-    as_json: options.JsonOption = False,
-) -> int:
-    """Check the log line by line; exit 1 if it is not what it says. Writes nothing, works on a copy too."""
-    from imgkit.custody.verify import verify_log
-    from imgkit.errors import HostError
-    from imgkit.examination.cases import acting_in
-    from imgkit.examination.presence import memory_of
-
-    chosen = options.chosen_log(log or case)
-    try:
-        memory = memory_of(os.environ)
-    except HostError as error:
-        notice(f"this host's memory cannot be asked: {error.message}")
-        memory = None
-    with acting_in(chosen.folder):
-        found = verify_log(chosen.log, state=memory)
-    if as_json:
-        emit(_verification_document(found))
-    else:
-        _print_verification(found)
-    return found.exit_code
-
-
-def _verification_document(found: Verification) -> Document:
-    return {
-        "schema": "imgkit.log.verify.v1",
-        "path": found.path,
-        "log": found.log,
-        "lines": found.lines,
-        "bytes": found.bytes,
-        "head": found.head,
-        "first": found.first,
-        "last": found.last,
-        "ok": found.ok,
-        "newer": found.newer,
-        "findings": [
-            {"code": item.code, "severity": str(item.severity), "line": item.line, "message": item.message}
-            for item in found.findings
-        ],
-        "counts": dict(found.counts),
-        "proved": list(found.proved),
-        "not_proved": list(found.not_proved),
-    }
-
-
-def _print_verification(found: Verification) -> None:
-    say(f"log    {found.log or 'unknown'}")
-    say(f"lines  {found.lines}, {found.bytes} bytes")
-    say(f"head   {found.head}")
-    for item in found.findings:
-        where = f"line {item.line}: " if item.line is not None else ""
-        say(f"{item.severity:4}  {item.code}: {where}{printable(item.message)}")
-    for title, sentences in (("shown:", found.proved), ("not shown:", found.not_proved)):
-        if sentences:
-            say(title)
-            for sentence in sentences:
-                say(f"  {printable(sentence)}")
-    verdict = (
-        "in order" if found.ok else "FAILED" if found.failed else "cannot tell: written by a newer imgkit"
-    )
-    say(f"verdict: {verdict}")
 
 
 @app.command("accept-rollback", epilog="Example: imgkit log accept-rollback --reason 'restored from backup'")

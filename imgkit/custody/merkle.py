@@ -7,7 +7,7 @@ of nothing.
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -41,13 +41,34 @@ class MerkleTree:
 
     def add(self, line: bytes) -> None:
         """Add the next line."""
-        node = _sha256(b"\x00" + line).digest()
+        self.add_leaf(_sha256(b"\x00" + line).digest())
+
+    def add_leaf(self, node: bytes) -> None:
+        """Add the next line by its leaf_hash."""
         peaks, bits = self._peaks, self.size
         while bits & 1:
             node = _sha256(b"\x01" + peaks.pop() + node).digest()
             bits >>= 1
         peaks.append(node)
         self.size += 1
+
+    @classmethod
+    def resume(cls, size: int, peaks: Sequence[bytes]) -> Self:
+        """Return a tree that goes on where one of `size` leaves and these `peaks` was.
+
+        Raises:
+            ValueError: No tree of that size has so many.
+        """
+        tree = cls()
+        if len(peaks) != size.bit_count() or any(len(peak) != len(EMPTY) for peak in peaks):
+            raise ValueError(f"a tree of {size} leaves does not have {len(peaks)} peaks")
+        tree.size, tree._peaks = size, list(peaks)
+        return tree
+
+    @property
+    def peaks(self) -> tuple[bytes, ...]:
+        """Roots of the full subtrees, the largest first: all that the tree knows."""
+        return tuple(self._peaks)
 
     def root(self) -> bytes:
         """Return the root over every leaf so far; more may be added after."""

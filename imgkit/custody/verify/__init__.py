@@ -1,41 +1,68 @@
 """verify_log: whether a custody log is what it says, found out without writing, locking or trusting anything.
 
 The order of the checks is that of docs/verification-policy.md: lines (encoding, chain, number, log, schema), torn lines,
-intents and outcomes, attachments, clocks, enclosures, checkpoints and receipts (not read yet, and said so), this host's
+intents and outcomes, attachments, clocks, enclosures, checkpoints with signatures and time stamps, receipts, this host's
 memory, coverage. Each check is a class that sees every line once and finishes; memory does not grow with the log but for
-one number an operation and one an enclosure.
+one number an operation, one an enclosure, and the files of each checkpoint.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
 from imgkit.custody.verify.attachments import Attachments
-from imgkit.custody.verify.beside import Enclosures, Unchecked
+from imgkit.custody.verify.beside import Enclosures
 from imgkit.custody.verify.chain import Chain, Schema
+from imgkit.custody.verify.checkpoint_files import CheckpointFolder
+from imgkit.custody.verify.checkpoints import Checkpoints
 from imgkit.custody.verify.clock import Clocks
-from imgkit.custody.verify.coverage import Seen, not_proved, proved
+from imgkit.custody.verify.coverage import Covered, Seen, covered, not_proved, proved
 from imgkit.custody.verify.finding import CODES, Findings, LogFinding, Severity
+from imgkit.custody.verify.holding import Holding
 from imgkit.custody.verify.lines import read_lines, settled_size
 from imgkit.custody.verify.memory import HeadMemory
 from imgkit.custody.verify.operations import Operations
+from imgkit.custody.verify.prefix import Prefixes, recorded_sizes
+from imgkit.custody.verify.receipts import Receipts
+from imgkit.custody.verify.signatures import Signatures
+from imgkit.custody.verify.stamps import Stamps
 from imgkit.custody.verify.torn import TornRuns
 from imgkit.errors import CustodyError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
+    from imgkit.custody.checkpoint import Receipt
     from imgkit.custody.state import StateFolder
     from imgkit.custody.verify.memory import Memory
 
-__all__ = ["CODES", "LogFinding", "Severity", "Verification", "verify_log"]
+__all__ = ["CODES", "Covered", "LogFinding", "Severity", "Verification", "verify_log"]
 
 LOG_NAME = "custody.jsonl"
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO in its place must not make us wait
+_GZIP = b"\x1f\x8b"
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What a verifier brings: nothing in the case folder can vouch for itself.
+
+    Attributes:
+        signers: An allowed_signers file (ssh-keygen(1)).
+        revoked: A KRL, or a list of public keys, that are no longer trusted.
+        tsa_roots: Certificates in PEM of the authorities whose time stamps count.
+        receipts: Receipts, their texts, or files that hold some.
+    """
+
+    signers: str | os.PathLike[str] | None = None
+    revoked: str | os.PathLike[str] | None = None
+    tsa_roots: str | os.PathLike[str] | None = None
+    receipts: tuple[Receipt | str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +80,7 @@ class Verification:
         findings: In the order of the checks; at most 100 of a code, and then how many more.
         counts: How often each code was found.
         newer: The first line that a newer imgkit wrote, or None; then the log can be neither passed nor failed by this one.
+        coverage: Range by range of lines, what vouches for them.
         proved: What this verification shows, one sentence each.
         not_proved: What it does not show.
     """
@@ -67,6 +95,7 @@ class Verification:
     findings: tuple[LogFinding, ...]
     counts: Mapping[str, int]
     newer: int | None
+    coverage: tuple[Covered, ...]
     proved: tuple[str, ...]
     not_proved: tuple[str, ...]
 
@@ -96,35 +125,48 @@ class Verification:
         raise TypeError("ask a Verification for .ok, .failed or .exit_code")
 
 
-def verify_log(path: str | os.PathLike[str], *, state: StateFolder | Memory | None = None) -> Verification:
+def verify_log(
+    path: str | os.PathLike[str],
+    *,
+    state: StateFolder | Memory | None = None,
+    signers: str | os.PathLike[str] | None = None,
+    revoked: str | os.PathLike[str] | None = None,
+    tsa_roots: str | os.PathLike[str] | None = None,
+    receipts: Iterable[Receipt | str] = (),
+) -> Verification:
     """Verify a custody log, with the files beside it where they are known.
 
     Args:
         path: A case folder, or a log file; files beside it are looked at where it is called custody.jsonl.
         state: This host's memory, or None to ask none.
+        signers: An allowed_signers file from outside the folder; without it signatures are self-asserted.
+        revoked: A KRL, or a list of public keys, that are no longer trusted.
+        tsa_roots: Certificates (PEM) of time stamp authorities; without them stamps are self-asserted.
+        receipts: Receipts that others hold, their texts, or files with them.
 
     Raises:
-        CustodyError: The log cannot be opened or read, or is no regular file.
+        CustodyError: The log, or a list or receipt, cannot be opened or read, or is no regular file.
+        HostError: Something is signed, and there is no ssh-keygen.
     """
     log, folder = _place(os.fspath(path))
+    outside = Outside(signers, revoked, tsa_roots, tuple(receipts))
     with _opened(log) as file:
         findings = Findings()
         # Memory and folder are asked before the size is: what is added meanwhile is neither a rollback nor a stray file.
         memory = HeadMemory(findings, state, _first_log(file))
-        checks = _Checks(findings, memory, folder)
-        size = settled_size(file.fileno())
-        file.seek(0)
-        try:
-            checks.run(file, size)
-        except OSError as error:
-            raise _unreadable(log, error) from error
-    return checks.finish(log, folder=folder is not None)
+        with closing(_Checks(findings, memory, folder, outside)) as checks:
+            size = settled_size(file.fileno())
+            try:
+                checks.run(file, size)
+            except OSError as error:
+                raise _unreadable(log, error) from error
+            return checks.finish(log, folder=folder is not None)
 
 
 class _Checks:
     """All checks over one reading of a log."""
 
-    def __init__(self, findings: Findings, memory: HeadMemory, folder: str | None) -> None:
+    def __init__(self, findings: Findings, memory: HeadMemory, folder: str | None, outside: Outside) -> None:
         self.findings = findings
         self.memory = memory
         self.chain = Chain(findings)
@@ -133,14 +175,42 @@ class _Checks:
         self.operations = Operations(findings)
         self.attachments = Attachments(findings)
         self.clocks = Clocks(findings)
+        self.possession = Holding(findings)
         self.enclosures = Enclosures(findings, folder)
-        self.unchecked = Unchecked(findings, folder)
+        self.files = CheckpointFolder(folder)
+        self.checkpoints = Checkpoints(findings, self.files)
+        self.signatures = Signatures(findings, folder, outside.signers, outside.revoked)
+        self.stamps = Stamps(findings, outside.tsa_roots)
+        self.receipts = Receipts(findings, outside.receipts, folder)
+        self.prefixes = Prefixes((), _no_bytes)
         self.accepted: list[int] = []
+
+    def close(self) -> None:
+        """Let no judging of signatures run on."""
+        self.signatures.close()
+
+    def _prepare(self, file: BinaryIO, size: int) -> None:
+        """Find out of which sizes somebody speaks, and start on the signatures."""
+        bodies = self.checkpoints.bodies()
+        self.signatures.begin(self.files.there, bodies)
+        sizes = {*self.receipts.sizes(), *(body.size for body in bodies.values())}
+        sizes.update(recorded_sizes(file, size))
+        self.prefixes = Prefixes(sizes, partial(os.pread, file.fileno()))
 
     def run(self, file: BinaryIO, size: int) -> None:
         """Let every check see every line that it can use."""
-        any_line = (self.chain.see, self.torn.see, self.memory.see)
-        sound = (self.operations.see, self.attachments.see, self.clocks.see, self.enclosures.see)
+        self._prepare(file, size)
+        file.seek(0)
+        any_line = [self.chain.see, self.torn.see, self.memory.see]
+        any_line += [self.prefixes.see] if self.prefixes.any_wanted else []
+        sound = (
+            self.operations.see,
+            self.attachments.see,
+            self.clocks.see,
+            self.possession.see,
+            self.enclosures.see,
+            self.checkpoints.see,
+        )
         allows = self.schema.allows
         for line in read_lines(file, size):
             for see in any_line:
@@ -148,8 +218,11 @@ class _Checks:
             if allows(line):
                 for see in sound:
                     see(line)
-                if line.record["type"] == "log.rollback_accepted":
+                kind = line.record["type"]
+                if kind == "log.rollback_accepted":
                     self.accepted = [*self.accepted[-9:], line.number]
+                elif kind == "log.anchored":
+                    self.stamps.see(line)
 
     def finish(self, path: str, *, folder: bool) -> Verification:
         """Let every check tell what only the end shows."""
@@ -158,9 +231,9 @@ class _Checks:
             findings.add("SCHEMA", None, "the log has no complete line; a log is never empty")
         for check in (self.torn, self.operations, self.attachments, self.clocks, self.enclosures):
             check.finish()
-        self.unchecked.finish(chain.lines)
+        coverage = self._coverage()
         self.memory.finish(chain.lines)
-        seen = self._seen(folder=folder)
+        seen = self._seen(coverage, folder=folder)
         return Verification(
             path=path,
             log=chain.log,
@@ -172,24 +245,44 @@ class _Checks:
             findings=findings.listed(),
             counts=dict(findings.counts),
             newer=self.schema.newer,
+            coverage=coverage,
             proved=tuple(proved(seen)),
             not_proved=tuple(not_proved(seen)),
         )
 
-    def _seen(self, *, folder: bool) -> Seen:
+    def _coverage(self) -> tuple[Covered, ...]:
+        """Judge checkpoints, signatures, stamps and receipts; tell what vouches for which lines."""
+        lines, at = self.chain.lines, self.prefixes.at
+        judged = self.checkpoints.finish(at, self.chain.log, lines)
+        self.signatures.finish(judged)
+        self.signatures.tail(self.checkpoints.last_act, lines)
+        self.stamps.finish(judged, folder=self.checkpoints.folder_known)
+        self.receipts.finish(at, self.chain.log, lines)
+        return covered(
+            lines, self.signatures.good, self.stamps.good, self.receipts.good, self._remembered() or 0
+        )
+
+    def _remembered(self) -> int | None:
         head = self.memory.head
+        return head.size if head is not None and self.memory.matches else None
+
+    def _seen(self, coverage: tuple[Covered, ...], *, folder: bool) -> Seen:
         return Seen(
             log=self.chain.log,
             lines=self.chain.lines,
             codes=self.findings.counts.keys(),
             newer=self.schema.newer,
-            remembered=head.size if head is not None and self.memory.matches else None,
+            remembered=self._remembered(),
             folder=folder,
             unchanged=self.enclosures.unchanged,
-            checkpoints=self.unchecked.checkpoints,
-            receipts=self.unchecked.receipts,
+            coverage=coverage,
             accepted=tuple(self.accepted),
         )
+
+
+def _no_bytes(size: int, offset: int) -> bytes:
+    del size, offset
+    return b""
 
 
 def _place(path: str) -> tuple[str, str | None]:
@@ -209,6 +302,8 @@ def _opened(path: str) -> Iterator[BinaryIO]:
     with open(fd, "rb", buffering=1 << 20) as file:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise CustodyError(f"cannot verify {path}: it is no regular file")
+        if os.pread(fd, len(_GZIP), 0) == _GZIP:
+            raise CustodyError(f"cannot verify {path}: it is gzip", hint="unpack a copy: gunzip -k")
         yield file
 
 

@@ -1,4 +1,4 @@
-"""The files beside the log: enclosures against their digests, checkpoints and receipts that nobody checked."""
+"""The enclosures beside the log, against the digests that its records state."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"([0-9a-f]{64})(?:\.[A-Za-z0-9._-]{1,32})?\Z")
 _LEFTOVER = re.compile(r"\..*\.tmp\Z")  # a killed write of imgkit; never an enclosure
-_CHECKPOINT = re.compile(r"[0-9]{6,}\.(?:txt|txt\.sig|sums|sums\.[A-Za-z0-9._-]{1,64}\.tsr)\Z")
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _CHUNK = 1 << 20
 _OWN_DIGEST = frozenset({"note.added", "enclosure.added"})
@@ -95,51 +94,6 @@ class Enclosures:
         else:
             told = "is no regular file" if actual is None else f"now has the SHA-256 {actual}"
             self._findings.add("ENCLOSURE_CHANGED", line, f"the enclosure {sha256} {told}")
-
-
-class Unchecked:
-    """Checkpoints and receipts: this version reads neither, and says so instead of calling them fine.
-
-    Attributes:
-        checkpoints: Files in checkpoints/.
-        receipts: Files in receipts/.
-    """
-
-    def __init__(self, findings: Findings, folder: str | None) -> None:
-        """Args: `folder` is the case folder, or None where only the log is known."""
-        self._findings = findings
-        self._folder = folder
-        self.checkpoints = 0
-        self.receipts = 0
-
-    def _look(self, folder: str) -> None:
-        """Count the files, and name what does not belong there."""
-        for name in _names(os.path.join(folder, "checkpoints")):
-            if _LEFTOVER.match(name):
-                continue
-            self.checkpoints += 1
-            if not _CHECKPOINT.match(name):
-                self._findings.add(
-                    "EXTRA_FILE", None, f"checkpoints/{shown(name)} is no file of a checkpoint"
-                )
-        self.receipts = sum(1 for _ in _names(os.path.join(folder, "receipts")))
-
-    def finish(self, lines: int) -> None:
-        """Say what was not checked."""
-        if self._folder is not None:
-            self._look(self._folder)
-        if self.checkpoints:
-            self._findings.add(
-                "SELF_ASSERTED",
-                None,
-                f"{self.checkpoints:,} files in checkpoints/ were not checked: "
-                "this imgkit verifies no signatures, roots or time stamps",
-            )
-        self._findings.add(
-            "UNSIGNED_TAIL", lines or None, f"no trusted signature covers lines 1 to {lines:,}"
-        )
-        there = f"; {self.receipts:,} files in receipts/ were not compared" if self.receipts else ""
-        self._findings.add("NO_RECEIPT", None, f"no receipt held by somebody else was compared{there}")
 
 
 def shown(name: str) -> str:

@@ -1,4 +1,4 @@
-"""What a verification proves and what not, in words: the reader of a report needs both lists."""
+"""What vouches for which lines, range by range, and what a verification shows and does not show, in words."""
 
 from __future__ import annotations
 
@@ -8,15 +8,112 @@ from typing import TYPE_CHECKING
 from imgkit.custody.verify.finding import CODES, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from collections.abc import Set as AbstractSet
 
+    from imgkit.custody.verify.receipts import Held
+    from imgkit.custody.verify.signatures import Signed
+    from imgkit.custody.verify.stamps import Stamped
+
 _OF_LINES = frozenset({"BAD_LINE", "CHAIN_BREAK", "SEQ", "FOREIGN_LOG", "SCHEMA"})
+_NAMED = 5  # receipts in a sentence
 _NEVER = (
     "that the person named in a record was at the keyboard",
     "that nothing happened to the evidence outside imgkit",
     "what the media held before its first hash",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """A range of lines and what vouches for it.
+
+    Attributes:
+        first, last: The lines.
+        signed_by: Who signed that these lines were so: `jane.doe@lab.example (trusted)`, or `(self-asserted)`.
+        stamped: The earliest time stamp by which they were there: `2026-05-01T12:35:02Z by TSA`, or nothing.
+        receipts: Sizes of the receipts, held by others, that they agree with.
+        memory: Whether this host remembers them so.
+    """
+
+    first: int
+    last: int
+    signed_by: tuple[str, ...]
+    stamped: tuple[str, ...]
+    receipts: tuple[int, ...]
+    memory: bool
+
+    def __str__(self) -> str:
+        lines = (
+            f"line {self.first:,}" if self.first == self.last else f"lines {self.first:,} to {self.last:,}"
+        )
+        told = [f"signed by {', '.join(self.signed_by)}"] if self.signed_by else ["not signed"]
+        told += [f"stamped {', '.join(self.stamped)}"] if self.stamped else ["no time stamp"]
+        told += [f"held by {_receipts(self.receipts)}"] if self.receipts else ["no receipt"]
+        told += ["remembered by this host"] if self.memory else []
+        return f"{lines}: {'; '.join(told)}"
+
+
+def _receipts(sizes: tuple[int, ...]) -> str:
+    noun = "receipt" if len(sizes) == 1 else "receipts"
+    more = " …" if len(sizes) > _NAMED else ""
+    return f"{noun} of {', '.join(f'{size:,}' for size in sizes[:_NAMED])} lines{more}"
+
+
+def covered(
+    lines: int, signed: Sequence[Signed], stamped: Sequence[Stamped], held: Sequence[Held], remembered: int
+) -> tuple[Covered, ...]:
+    """Return the ranges between which something changes; whatever speaks of line N speaks of all before it.
+
+    Args:
+        lines: Complete lines.
+        signed: Good signatures.
+        stamped: Good time stamps.
+        held: Receipts that agree.
+        remembered: The line up to which this host's memory agrees; 0: not at all.
+    """
+    signers = _last_of_each(signed)
+    stamps = _earliest(stamped)
+    receipts = sorted({one.size for one in held})
+    ends = {*signers.values(), *(one.size for one in stamps), *receipts, remembered, lines} - {0}
+    found, first = [], 1
+    for last in sorted(end for end in ends if end <= lines):
+        stamp = next((one for one in stamps if one.size >= last), None)
+        found.append(
+            Covered(
+                first,
+                last,
+                tuple(sorted(name for name, size in signers.items() if size >= last)),
+                (_said(stamp),) if stamp is not None else (),
+                tuple(size for size in receipts if size >= last),
+                memory=remembered >= last,
+            )
+        )
+        first = last + 1
+    return tuple(found)
+
+
+def _last_of_each(signed: Sequence[Signed]) -> dict[str, int]:
+    """Signer -> the last line they signed for."""
+    last: dict[str, int] = {}
+    for one in signed:
+        name = f"{one.principal} ({'trusted' if one.trusted else 'self-asserted'})"
+        last[name] = max(one.size, last.get(name, 0))
+    return last
+
+
+def _earliest(stamped: Sequence[Stamped]) -> list[Stamped]:
+    """The stamps that date some lines better than any other, by growing size and time; trusted ones rule."""
+    trusted = [one for one in stamped if one.trusted] or list(stamped)
+    kept: list[Stamped] = []
+    for one in sorted(trusted, key=lambda one: (-one.size, one.time)):
+        if not kept or one.time < kept[-1].time:
+            kept.append(one)
+    return kept[::-1]
+
+
+def _said(stamp: Stamped) -> str:
+    return f"{stamp.time} by {stamp.tsa}" + ("" if stamp.trusted else " (self-asserted)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +128,8 @@ class Seen:
         remembered: The line up to which this host's memory agrees, or None.
         folder: Whether the files beside the log were looked at.
         unchanged: Enclosures that have the digest that was stated.
-        checkpoints: Files in checkpoints/, none of which was checked.
-        receipts: Files in receipts/, none of which was compared.
-        accepted: Lines at which somebody accepted that the log is not what this host remembered.
+        coverage: What vouches for which lines.
+        accepted: Lines at which somebody accepted that the log was not what this host remembered.
     """
 
     log: str | None
@@ -43,9 +139,23 @@ class Seen:
     remembered: int | None
     folder: bool
     unchanged: int
-    checkpoints: int
-    receipts: int
+    coverage: tuple[Covered, ...]
     accepted: tuple[int, ...]
+
+    def foreign(self) -> int:
+        """The last line for which something outside the folder vouches."""
+        last = 0
+        for one in self.coverage:
+            if one.receipts or one.memory or any("self-asserted" not in stamp for stamp in one.stamped):
+                last = one.last
+        return last
+
+    def signed(self) -> int:
+        """The last line that a trusted signature covers."""
+        return max(
+            (one.last for one in self.coverage if any(by.endswith("(trusted)") for by in one.signed_by)),
+            default=0,
+        )
 
 
 def proved(seen: Seen) -> Iterator[str]:
@@ -57,10 +167,22 @@ def proved(seen: Seen) -> Iterator[str]:
         )
         if seen.newer is None and "OUTCOME_NO_INTENT" not in seen.codes:
             yield "every outcome was announced before by its intent"
+    if signed := seen.signed():
+        yield f"lines 1 to {signed:,} are as somebody signed them whose key the given list of signers trusts"
+    yield from _outside(seen)
     if seen.remembered is not None:
         yield f"line {seen.remembered:,} is as this host left it, and so are all before it if the chain is unbroken"
     if seen.unchanged:
         yield f"{seen.unchanged:,} enclosures have the SHA-256 that the log states"
+
+
+def _outside(seen: Seen) -> Iterator[str]:
+    for one in seen.coverage:
+        if one.stamped and "self-asserted" not in one.stamped[0]:
+            yield f"lines {one.first:,} to {one.last:,} were there, as they are, at {one.stamped[0]}"
+    receipts = [one.last for one in seen.coverage if one.receipts]
+    if receipts:
+        yield f"lines 1 to {max(receipts):,} are what a receipt says that somebody else holds"
 
 
 def not_proved(seen: Seen) -> Iterator[str]:
@@ -70,18 +192,22 @@ def not_proved(seen: Seen) -> Iterator[str]:
         yield f"that the log is what it says: {', '.join(failed)}"
     if seen.newer is not None:
         yield f"what line {seen.newer:,} and other lines of a newer imgkit mean: use that version"
-    beyond = "that" if seen.remembered is None else f"after line {seen.remembered:,}, that"
+    foreign = seen.foreign()
+    beyond = "that" if not foreign else f"after line {foreign:,}, that"
     yield (
         f"{beyond} no lines were cut off the end and that the log was not written anew as a whole: "
-        "no signature, time stamp or receipt held by somebody else was compared"
+        "no time stamp, receipt or memory from outside the folder speaks of it"
     )
-    if seen.checkpoints or seen.receipts:
-        yield (
-            f"what {seen.checkpoints:,} files in checkpoints/ and {seen.receipts:,} in receipts/ say: "
-            "this imgkit does not read them"
-        )
+    signed = seen.signed()
+    if signed < seen.lines:
+        yield f"who answers for lines {signed + 1:,} to {seen.lines:,}: no trusted signature covers them"
+    if not any(one.stamped for one in seen.coverage):
+        yield "when anything was written: the times are those of the writers' clocks"
     if not seen.folder:
         yield "anything about enclosures: the log was looked at alone"
+        yield "anything about signatures and time stamps: they lie in checkpoints/, beside the log"
+    if any(one.signed_by for one in seen.coverage):
+        yield "that a key was in its owner's hands when it signed"
     if seen.accepted:
         lines = ", ".join(f"{line:,}" for line in seen.accepted)
         yield f"what stood before line {lines}: there somebody accepted that the log was not what a host remembered"
