@@ -1,4 +1,4 @@
-"""The files of a checkpoint: put aside before its record, named after it, so that no crash leaves one too many."""
+"""Files of checkpoints, stamps, receipts: put aside before their record, named after it, so that no crash leaves one too many."""
 
 from __future__ import annotations
 
@@ -14,12 +14,18 @@ from imgkit.custody.enclosures import Aside, aside_name, discard, subfolder, wri
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-FOLDER = "checkpoints"
+FOLDER, RECEIPTS = "checkpoints", "receipts"
 BODY, SIGNATURE, SUMS = ".txt", ".txt.sig", ".sums"
 RECORDED = b'"type":"log.checkpointed"'  # as it stands in the line of a checkpoint's record, and nowhere else
 
-_FILE_LIMIT = 1 << 20  # bytes: a signature with a certificate has some 8,000
-_ASIDE = re.compile(r"\.([0-9]{6,}(?:\.txt|\.txt\.sig|\.sums))\.[0-9a-f-]{36}\.tmp\Z")
+_FILE_LIMIT = 1 << 20  # bytes: a signature with a certificate has some 8,000, a time stamp as many
+_STAMP = ".tsr"
+_ASIDE = {  # folder -> what a killed run may have left in it
+    FOLDER: re.compile(
+        r"\.([0-9]{6,}\.(?:txt|txt\.sig|sums|sums\.[A-Za-z0-9._-]{1,64}\.tsr))\.[0-9a-f-]{36}\.tmp\Z"
+    ),
+    RECEIPTS: re.compile(r"\.((?:given|taken)-[0-9a-f-]{6,64}\.txt)\.[0-9a-f-]{36}\.tmp\Z"),
+}
 _SUM = re.compile(rb"([0-9a-f]{64})  [0-9]{6,}(\.txt|\.txt\.sig)\n")
 
 
@@ -53,6 +59,29 @@ def put_aside(folder: str, name: str, body: bytes, signature: bytes | None) -> l
     return aside
 
 
+def put_one_aside(folder: str, place: str, name: str, data: bytes) -> Aside:
+    """Write one file, a time stamp or a receipt, as put_aside does.
+
+    Args:
+        folder: The case folder.
+        place: FOLDER or RECEIPTS.
+        name: What it will be called.
+        data: What it holds.
+
+    Raises:
+        OSError: As the kernel says; nothing is left.
+    """
+    inside = subfolder(folder, place)
+    one = Aside(aside_name(inside, name), os.path.join(inside, name))
+    try:
+        write_aside(one.temp, (data,), os.stat(folder))
+        sync_folder(inside)
+    except BaseException:
+        discard([one])
+        raise
+    return one
+
+
 def publish(aside: Iterable[Aside]) -> list[str]:
     """Give files that were put aside their names, now that a durable record names them; return what could not be.
 
@@ -79,13 +108,15 @@ def publish(aside: Iterable[Aside]) -> list[str]:
 
 def left_aside(folder: str) -> list[Aside]:
     """Return what a killed run left unnamed; whether a record names it, the log tells: see needles_of."""
-    place = os.path.join(folder, FOLDER)
-    try:
-        names = sorted(os.listdir(place))
-    except FileNotFoundError:
-        return []
-    found = [(name, _ASIDE.match(name)) for name in names]
-    return [Aside(os.path.join(place, name), os.path.join(place, match[1])) for name, match in found if match]
+    found = list[Aside]()
+    for place, pattern in _ASIDE.items():
+        inside = os.path.join(folder, place)
+        with contextlib.suppress(FileNotFoundError):
+            matches = [(name, pattern.match(name)) for name in sorted(os.listdir(inside))]
+            found += [
+                Aside(os.path.join(inside, name), os.path.join(inside, m[1])) for name, m in matches if m
+            ]
+    return found
 
 
 def needles_of(one: Aside) -> list[bytes]:
@@ -102,8 +133,12 @@ def needles_of(one: Aside) -> list[bytes]:
         lines = _SUM.findall(data)
         whole = b"".join(line.group() for line in _SUM.finditer(data)) == data
         return [_needle(end.decode(), digest.decode()) for digest, end in lines] if whole else []
-    end = SIGNATURE if one.path.endswith(SIGNATURE) else BODY
-    return [_needle(end, hashlib.sha256(data).hexdigest())]
+    digest = hashlib.sha256(data).hexdigest()
+    if one.path.endswith(_STAMP):
+        return [f'"file":"{one.name}"'.encode(), f'"sha256":"{digest}"'.encode()]
+    if os.path.basename(os.path.dirname(one.path)) == RECEIPTS:
+        return [f'"name":"{one.name}"'.encode(), f'"text":"{digest}"'.encode()]
+    return [_needle(SIGNATURE if one.path.endswith(SIGNATURE) else BODY, digest)]
 
 
 def _needle(end: str, digest: str) -> bytes:
