@@ -9,6 +9,7 @@ import typer
 from imgkit.cli import options
 from imgkit.cli.checkpoint import checkpoint
 from imgkit.cli.compare import compare
+from imgkit.cli.disclose import disclose
 from imgkit.cli.log_verify import verify
 from imgkit.cli.output import emit, say, table
 from imgkit.cli.times import local_time
@@ -24,6 +25,7 @@ app = typer.Typer(help="The custody log: show it, verify it, sign it.", no_args_
 
 app.command("checkpoint", epilog="Example: imgkit log checkpoint --signer ~/.ssh/id_ed25519")(checkpoint)
 app.command("compare", epilog="Example: imgkit log compare cases/2026-0142 /media/usb/custody.jsonl")(compare)
+app.command("disclose", epilog="Example: imgkit log disclose --exhibit EX1 -o for-the-defence")(disclose)
 app.command("verify", epilog="Example: imgkit log verify cases/2026-0142 --signers my_signers")(verify)
 
 LogArgument = Annotated[

@@ -1,0 +1,94 @@
+#!/bin/sh
+# Checks disclosed lines of a custody log with stock tools: sh, coreutils, sed, awk; ssh-keygen for the signature.
+#
+#   sh check.sh [ALLOWED_SIGNERS]
+#
+# ALLOWED_SIGNERS is your own list of whom you trust (see ssh-keygen(1)); without it nobody vouches for the signature.
+# Exit code 0: in order. 1: something is not what it says. 3: could not look. Nothing is written but below TMPDIR.
+
+set -eu
+export LC_ALL=C
+signers=${1:-}
+case $signers in "" | /*) ;; *) signers=$PWD/$signers ;; esac
+cd -- "$(dirname -- "$0")"
+
+cannot() { echo "CANNOT: $1" >&2; exit 3; }
+failed=0
+wrong() { echo "FAIL $1"; failed=1; }
+
+# ---- The checkpoint -------------------------------------------------------------------------------------------------------
+set -- checkpoints/*.txt
+[ $# -eq 1 ] && [ -f "$1" ] || cannot "there must be exactly one checkpoint"
+body=$1
+stem=${body%.txt}
+of() { sed -n "s/^$1: //p" "$body"; }
+awk 'NR == 1 && $0 != "imgkit-checkpoint/v1" { exit 1 }
+     NR > 1 && $1 != substr("n:log:case:size:bytes:head:file:merkle:prev:time:signer:reason:", at + 1, length($1)) { exit 1 }
+     NR > 1 { at += length($1) }
+     END { if (NR != 13) exit 1 }' "$body" || cannot "$body is no checkpoint"
+log=$(of log) size=$(of size) root=$(of merkle) head=$(of head) signer=$(of signer)
+case $size in "" | *[!0-9]* | 0*) cannot "$body is no checkpoint" ;; esac
+
+name=${body##*/}
+if [ -f "$body.sig" ]; then set -- "$name" "$name.sig"; else set -- "$name"; fi
+(cd checkpoints && sha256sum "$@") | cmp -s - "$stem.sums" || wrong "SUMS: $stem.sums is not of these files"
+if [ ! -f "$body.sig" ]; then
+    if [ -n "$signers" ]; then wrong "UNSIGNED_CHECKPOINT: nobody signed the checkpoint"
+    else echo "WARN UNSIGNED_CHECKPOINT: nobody signed the checkpoint"; fi
+elif ! command -v ssh-keygen >/dev/null; then
+    cannot "there is no ssh-keygen to check the signature with"
+elif [ -n "$signers" ]; then
+    ssh-keygen -Y verify -f "$signers" -I "$signer" -n custody@imgkit -s "$body.sig" <"$body" \
+        || wrong "BAD_SIGNATURE: not one that $signers trusts for $signer"
+else
+    ssh-keygen -Y check-novalidate -n custody@imgkit -s "$body.sig" <"$body" || wrong "BAD_SIGNATURE: $body.sig"
+    echo "WARN SELF_ASSERTED: nobody vouches for this key; name a list of signers of your own"
+fi
+
+# ---- The lines ------------------------------------------------------------------------------------------------------------
+octal() { # two hashes in hex as escapes for printf
+    awk -v hex="$1$2" 'BEGIN {
+        for (i = 1; i < length(hex); i += 2)
+            printf "\\%03o", 16 * (index("0123456789abcdef", substr(hex, i, 1)) - 1) \
+                + index("0123456789abcdef", substr(hex, i + 1, 1)) - 1
+    }'
+}
+node() { printf "\\001$(octal "$1" "$2")" | sha256sum | cut -c1-64; }
+
+count=$(wc -l <paths.txt)
+[ "$count" -gt 0 ] && [ "$(wc -l <lines.jsonl)" -eq "$count" ] || cannot "lines.jsonl and paths.txt do not belong together"
+if grep -vqxE '[1-9][0-9]{0,14}( [0-9a-f]{64})*' paths.txt; then cannot "paths.txt is damaged"; fi
+at=0
+before=0
+while read -r number path; do
+    at=$((at + 1))
+    if [ "$number" -le "$before" ] || [ "$number" -gt "$size" ]; then
+        wrong "SEQ line $number: not in order, or not below the checkpoint"
+    fi
+    hash=$({ printf '\000'; sed -n "${at}p" lines.jsonl; } | sha256sum | cut -c1-64)
+    index=$((number - 1)) last=$((size - 1)) short=0
+    for sibling in $path; do
+        if [ "$last" -eq 0 ]; then short=1; break; fi
+        if [ $((index & 1)) -eq 1 ] || [ "$index" -eq "$last" ]; then
+            hash=$(node "$sibling" "$hash")
+            while [ $((index & 1)) -eq 0 ] && [ "$index" -ne 0 ]; do index=$((index >> 1)) last=$((last >> 1)); done
+        else
+            hash=$(node "$hash" "$sibling")
+        fi
+        index=$((index >> 1)) last=$((last >> 1))
+    done
+    if [ "$short" -eq 1 ] || [ "$last" -ne 0 ] || [ "$hash" != "$root" ]; then
+        wrong "MERKLE line $number: does not belong to the checkpoint"
+    fi
+    if [ "$number" -eq "$size" ] && [ "$(sed -n "${at}p" lines.jsonl | sha256sum | cut -c1-64)" != "$head" ]; then
+        wrong "MERKLE line $number: is not the head that the checkpoint names"
+    fi
+    before=$number
+done <paths.txt
+
+echo "log $log, checkpoint $(of n) of $(of time): $count of its $size lines"
+if [ "$failed" -ne 0 ]; then
+    echo "WRONG: what was disclosed is not what the checkpoint covers"
+    exit 1
+fi
+echo "IN ORDER: each line stood in the log at its number when the checkpoint was made."
