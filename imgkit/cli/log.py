@@ -1,4 +1,4 @@
-"""log: show, verify, sign, and accept a rollback."""
+"""log: show, verify, sign, date, give receipts, and accept a rollback."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from imgkit.cli.compare import compare
 from imgkit.cli.disclose import disclose
 from imgkit.cli.log_verify import verify
 from imgkit.cli.output import emit, say, table
+from imgkit.cli.receipt import receipt
 from imgkit.cli.times import local_time
+from imgkit.cli.timestamp import timestamp
 from imgkit.custody.record import printable
 from imgkit.errors import UsageError
 
@@ -21,11 +23,13 @@ if TYPE_CHECKING:
 
 Document = dict[str, Any]
 
-app = typer.Typer(help="The custody log: show it, verify it, sign it.", no_args_is_help=True)
+app = typer.Typer(help="The custody log: show it, verify it, sign and date it.", no_args_is_help=True)
 
 app.command("checkpoint", epilog="Example: imgkit log checkpoint --signer ~/.ssh/id_ed25519")(checkpoint)
 app.command("compare", epilog="Example: imgkit log compare cases/2026-0142 /media/usb/custody.jsonl")(compare)
 app.command("disclose", epilog="Example: imgkit log disclose --exhibit EX1 -o for-the-defence")(disclose)
+app.command("receipt", epilog="Example: imgkit log receipt --to 'Defence, Mr Roe' --svg receipt.svg")(receipt)
+app.command("timestamp", epilog="Example: imgkit log timestamp --url http://tsa.example/tsr")(timestamp)
 app.command("verify", epilog="Example: imgkit log verify cases/2026-0142 --signers my_signers")(verify)
 
 LogArgument = Annotated[

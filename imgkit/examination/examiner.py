@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SYSTEM_SETTINGS = "/etc/imgkit.toml"
 _NO_LOGIN = 0xFFFFFFFF  # /proc/self/loginuid where nobody logged in
-_SETTINGS = ("name", "id", "role", "organisation", "signer", "algorithms", "require_case")
+_SETTINGS = ("name", "id", "role", "organisation", "signer", "tsa", "algorithms", "require_case")
 _TEXTS = ("name", "id", "role", "organisation")
 _FOR_EXAMPLE = "for example --examiner 'Jane Doe <jane@lab.example>'"
 _NAMED = re.compile(r"\s*(?P<name>[^<>]*?)\s*<(?P<id>[^<>]+)>\s*")
@@ -95,12 +95,26 @@ class SigningKey:
 
 
 @dataclass(frozen=True, slots=True)
+class TimeAuthority:
+    """Which time-stamp authority is asked.
+
+    Attributes:
+        url: Where.
+        roots: File of certificates that are trusted, or None; `~` is the user's home.
+    """
+
+    url: str
+    roots: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What imgkit.toml states, the user's own file before the system's.
 
     Attributes:
         name, id, role, organisation: Who the examiner is; None where not stated.
         signer: With which key checkpoints are signed, or None.
+        tsa: Which time-stamp authority is asked, or None.
         algorithms: Default hash algorithms, or empty.
         require_case: Whether working without a case is a usage error.
     """
@@ -110,6 +124,7 @@ class Settings:
     role: str | None = None
     organisation: str | None = None
     signer: SigningKey | None = None
+    tsa: TimeAuthority | None = None
     algorithms: tuple[str, ...] = ()
     require_case: bool = False
 
@@ -139,6 +154,7 @@ def load_settings(user: User, environ: Mapping[str, str], *, system: str = SYSTE
         algorithms=tuple(algorithms) if isinstance(algorithms, list) else (),
         require_case=values.get("require_case") is True,
         signer=_signing_key(values.get("signer")),
+        tsa=_time_authority(values.get("tsa")),
         **texts,
     )
 
@@ -150,9 +166,16 @@ def _signing_key(value: object) -> SigningKey | None:
     return SigningKey(value) if isinstance(value, str) else None
 
 
-def _is_signing_key(value: object) -> bool:
+def _time_authority(value: object) -> TimeAuthority | None:
+    """`tsa = "http://tsa.example"`, or `tsa = {url = "…", roots = "~/tsa.pem"}`, as _check_setting let pass."""
+    if isinstance(value, dict):
+        return TimeAuthority(str(value["url"]), value.get("roots"))
+    return TimeAuthority(value) if isinstance(value, str) else None
+
+
+def _is_text_or_table(value: object, required: str, optional: str) -> bool:
     texts = list(value.values()) if isinstance(value, dict) else [value]
-    known = not isinstance(value, dict) or {"key"} <= value.keys() <= {"key", "principal"}
+    known = not isinstance(value, dict) or {required} <= value.keys() <= {required, optional}
     return known and all(isinstance(text, str) and text.strip() for text in texts)
 
 
@@ -183,7 +206,8 @@ def _check_setting(path: str, key: str, value: object) -> None:
         )
     fits = {
         "require_case": isinstance(value, bool),
-        "signer": _is_signing_key(value),
+        "signer": _is_text_or_table(value, "key", "principal"),
+        "tsa": _is_text_or_table(value, "url", "roots"),
         "algorithms": isinstance(value, list) and all(isinstance(item, str) for item in value),
     }.get(key, isinstance(value, str) and bool(value.strip()))
     if not fits:
