@@ -10,6 +10,7 @@ import typer
 from imgkit.cli import options
 from imgkit.cli.options import ImageArgument
 from imgkit.cli.output import emit, human, notice, say, say_fact, table
+from imgkit.cli.reporting import report
 from imgkit.cli.times import local_time
 from imgkit.custody.record import printable
 from imgkit.errors import UsageError
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 
 app = typer.Typer(help="Cases: folders with a custody log.", no_args_is_help=True)
+
+app.command("report", epilog="Example: imgkit case report cases/2026-0142 -o 2026-0142.html")(report)
 
 
 def _text(name: str, help_text: str) -> Any:

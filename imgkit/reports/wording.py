@@ -1,0 +1,174 @@
+"""Acts in words that a court reads: what was done, and what came of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from imgkit.reports.values import as_json, items, mapping, number, text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from imgkit.reports.acts import Act, Moment
+    from imgkit.reports.values import Data
+
+UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+
+TITLES = {
+    "case.opened": "Case opened",
+    "log.opened": "Log opened",
+    "evidence.added": "Exhibit added",
+    "evidence.hashed": "Digests computed",
+    "evidence.verified": "Verified against stated digests",
+    "evidence.inspected": "Inspected",
+    "evidence.attached": "Attached as a read-only device",
+    "evidence.detached": "Detached",
+    "evidence.mounted": "Mounted read-only",
+    "evidence.unmounted": "Unmounted",
+    "evidence.exposed": "Shown as a file",
+    "evidence.unexposed": "File taken away",
+    "evidence.compared": "Compared",
+    "evidence.gone": "Attachment found gone",
+    "evidence.changed": "EVIDENCE FOUND CHANGED",
+    "evidence.touched": "Time stamps of evidence found changed",
+    "custody.transferred": "Handed over",
+    "custody.received": "Received",
+    "custody.stored": "Stored",
+    "custody.disposed": "Disposed of",
+    "note.added": "Note",
+    "enclosure.added": "File enclosed",
+    "correction.added": "Correction",
+    "record.reviewed": "Record reviewed",
+    "tool.selftest": "Tool tested",
+    "tool.changed": "Tool changed",
+    "op.reconciled": "Interrupted act explained",
+    "log.recovered": "Torn lines explained",
+    "log.rollback_accepted": "Rollback accepted",
+    "log.checkpointed": "Log checkpointed",
+    "log.anchored": "Time stamp received",
+    "receipt.given": "Receipt given",
+    "receipt.taken": "Receipt taken",
+    "case.exported": "Report made",
+    "case.sealed": "Case sealed",
+    "case.reopened": "Case reopened",
+}
+_QUIET = frozenset(
+    {"files", "first_file", "files_after", "milliseconds", "at", "proof", "backing", "label", "readers"}
+)
+_TABLES = frozenset({"partitions", "containers", "gaps"})
+_SHORT = 300  # characters of a value that has no words of its own
+
+
+def title(act: Act) -> str:
+    """What was done, in a few words."""
+    if act.type == "evidence.inspected":
+        what = {"container": "Container inspected", "partitions": "Partition table read"}
+        return what.get(text(act.data.get("what")), f"Inspected for {text(act.data.get('what'))}")
+    return TITLES.get(act.type, act.type)
+
+
+def human(size: int | None) -> str:
+    """`67,108,864 bytes (64.0 MiB)`."""
+    if size is None:
+        return "unknown"
+    return f"{size:,} bytes" + (f" ({short(size)})" if size >= 1024 else "")  # noqa: PLR2004  (the step of binary units)
+
+
+def short(size: int) -> str:
+    """`64.0 MiB`."""
+    value, unit = float(size), 0
+    while value >= 1024 and unit < len(UNITS) - 1:  # noqa: PLR2004  (the step of binary units)
+        value, unit = value / 1024, unit + 1
+    return f"{size} B" if unit == 0 else f"{value:.1f} {UNITS[unit]}"
+
+
+def part(of: str) -> str:
+    """`media`, `partition 1`, `segment 0`."""
+    name, colon, which = of.partition(":")
+    return f"{name} {which}" if colon else name
+
+
+def stamp(moment: Moment | None) -> str:
+    """`2026-05-01 12:34:56 UTC (+02:00)`; says so where the clock was not kept right."""
+    if moment is None:
+        return ""
+    return str(moment)
+
+
+def told(act: Act) -> list[tuple[str, str]]:
+    """What an act says, beyond its title: (name, value); a digest stands under its algorithm, in full."""
+    found = list(_of_type(act)) or list(_anything(act.data))
+    if act.reason:
+        found.append(("reason", act.reason))
+    if act.authority:
+        found.append(("authority", act.authority))
+    if act.place:
+        found.append(("place", act.place))
+    if act.error:
+        found.append(("error", act.error))
+    return found
+
+
+def _of_type(act: Act) -> Iterator[tuple[str, str]]:
+    data = act.data
+    if act.type in ("evidence.hashed", "evidence.verified", "evidence.compared"):
+        yield from _read(act)
+    elif act.type == "evidence.inspected":
+        yield from _inspected(data)
+    elif act.type in ("evidence.attached", "evidence.detached", "evidence.exposed", "evidence.unexposed"):
+        yield from _some(
+            data, "device", "file", "target", "offset", "length", "guard", "compared", "details", "why"
+        )
+    elif act.type in ("evidence.mounted", "evidence.unmounted"):
+        yield from _some(data, "source", "target", "driver", "options", "view", "journal", "why")
+    elif act.type == "evidence.added":
+        yield from _some(data, "description", "copy_of", "format", "size", "source", "acquired")
+    elif act.type == "correction.added":
+        yield from _some(data, "line", "field", "was", "now", "why")
+    elif act.type == "log.checkpointed":
+        yield from _some(data, "n", "size", "head", "signer", "fingerprint", "reason")
+        if "signature" not in data:
+            yield "signed", "no"
+
+
+def _read(act: Act) -> Iterator[tuple[str, str]]:
+    data = act.data
+    yield "of", part(text(data.get("of")))
+    yield from ((name, text(value)) for name, value in sorted(mapping(data.get("digests")).items()))
+    yield from _some(data, "verdict", "overall", "details", "differences", "anomalies", "notices")
+    errors = items(data.get("read_errors"))
+    if errors:
+        yield "read errors", str(len(errors))
+    compared = items(data.get("comparisons"))
+    if compared:
+        yield (
+            "comparisons",
+            f"{sum(item.get('matches') is True for item in compared)} of {len(compared)} match",
+        )
+
+
+def _inspected(data: Data) -> Iterator[tuple[str, str]]:
+    yield from _some(data, "scheme", "sector_size")
+    for key in ("partitions", "findings"):
+        if isinstance(data.get(key), list):
+            yield key, str(len(data[key]))
+    yield from _some(data, "unreadable", "notices", "device", "target")
+
+
+def _some(data: Data, *keys: str) -> Iterator[tuple[str, str]]:
+    for key in keys:
+        value = text(data.get(key))
+        if value:
+            size = number(data.get(key)) if key in ("offset", "length", "size") else None
+            yield key.replace("_", " "), f"{size:,}" if size is not None else value
+
+
+def _anything(data: Data) -> Iterator[tuple[str, str]]:
+    """Of a type that has no words of its own: all fields but those that say what files are."""
+    for key, value in data.items():
+        if key in _QUIET or key in _TABLES:
+            continue
+        nested = isinstance(value, (dict, list))
+        said = as_json(value) if nested and len(as_json(value)) > _SHORT else text(value)
+        if said:
+            yield key.replace("_", " "), said[:_SHORT] + "…" if nested and len(said) > _SHORT else said
