@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from imgkit.cli import options
+from imgkit.cli.log_evidence import evidence_document, held_against, say_evidence
 from imgkit.cli.output import emit, notice, say
 from imgkit.custody.record import printable
 
@@ -55,6 +56,15 @@ ReceiptOption = Annotated[
         show_default=False,
     ),
 ]
+EvidenceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--evidence",
+        metavar="DIR",
+        help="Hash the images there too: known by size and digest.",
+        show_default=False,
+    ),
+]
 
 
 def verify(
@@ -64,6 +74,7 @@ def verify(
     revoked: RevokedOption = None,
     tsa_roots: RootsOption = None,
     receipt: ReceiptOption = None,
+    evidence: EvidenceOption = None,
     as_json: options.JsonOption = False,
 ) -> int:
     """Check the log line by line, its signatures, time stamps and receipts; exit 1 if it is not what it says.
@@ -85,11 +96,14 @@ def verify(
             tsa_roots=tsa_roots,
             receipts=receipt or (),
         )
+    held = held_against(chosen, evidence, found) if evidence is not None else None
     if as_json:
-        emit(_document(found))
+        emit(_document(found) | ({"evidence": evidence_document(held)} if evidence is not None else {}))
     else:
         _print(found)
-    return found.exit_code
+        if evidence is not None:
+            say_evidence(held)
+    return 1 if held is not None and held.failed else found.exit_code
 
 
 def _memory() -> StateFolder | None:
