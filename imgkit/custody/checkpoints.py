@@ -22,8 +22,8 @@ from imgkit.custody.checkpoint_files import BODY, FOLDER, RECORDED, SIGNATURE, S
 from imgkit.custody.clock import stamp
 from imgkit.custody.durable import NEW_FILE, mode_like, own_like, read_whole, told, write_all
 from imgkit.custody.enclosures import discard
-from imgkit.custody.merkle import root_of
-from imgkit.custody.record import LINE_LIMIT, decode, line_hash
+from imgkit.custody.merkle import MerkleTree
+from imgkit.custody.record import LINE_LIMIT, MALFORMED, decode, line_hash
 from imgkit.custody.ssh import sign
 from imgkit.errors import CustodyError, HostError
 from imgkit.linux.files import acting_as
@@ -39,6 +39,7 @@ _BLOCK = 1 << 20  # bytes of the log read at a time
 _TRIES = 16  # other runs may be quicker so often
 _TURN_SECONDS = 30.0
 _FILE_LIMIT = 1 << 20
+_WORTH_REMEMBERING = 256  # lines: hashing them takes as long as remembering that they were
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,9 @@ class _Last:
     body: str = FIRST_PREV
 
 
+_NONE_YET = _Last()
+
+
 def make_checkpoint(log: CustodyLog, *, reason: str, signer: Signer | None) -> Made:
     """Make a checkpoint of all that the log holds now, sign it, keep it and record it.
 
@@ -105,9 +109,9 @@ def make_checkpoint(log: CustodyLog, *, reason: str, signer: Signer | None) -> M
 def _try(log: CustodyLog, reason: str, signer: Signer | None) -> Made | None:
     """Make it, or return None where another run made one since the log was read."""
     with log.held() as (fd, _remembered), told(f"read custody log {log.path!r}"):
-        checkpoint, last = _measure(fd, log)
+        checkpoint, read = _measure(fd, log)
     checkpoint = replace(checkpoint, signer=signer.principal if signer else NONE, reason=reason)
-    notices = _before(log, checkpoint, last)
+    notices = _before(log, checkpoint, read.last)
     body = checkpoint.body
     signed = _sign(body, signer)
     if signed.why_not is not None:
@@ -119,6 +123,9 @@ def _try(log: CustodyLog, reason: str, signer: Signer | None) -> Made | None:
     if line is None:
         return None
     notices += _publish(log, what, aside)
+    if read.tree.size - read.known >= _WORTH_REMEMBERING:
+        with contextlib.suppress(CustodyError):  # it only saves time
+            log.session.state.remember_tree(log.uuid, read.memory())
     if signer is not None and signed.facts is not None:
         notices += _introduce(log, signer.principal, signed.facts)
     files = tuple(one.path for one in aside)
@@ -199,37 +206,78 @@ def _publish(log: CustodyLog, what: str, aside: list[Aside]) -> list[str]:
         return [error.message]  # the bytes are safe, the record is durable; the next run names them
 
 
-def _measure(fd: int, log: CustodyLog) -> tuple[Checkpoint, _Last]:
-    """Read every complete line: what a checkpoint says of them, and the last checkpoint that they record."""
-    hasher, leaves = hashlib.sha256(), list[bytes]()
-    size, final, last = 0, b"", _Last()
-    for whole in _blocks(fd, log.path):
-        hasher.update(whole)
+@dataclass(slots=True)
+class _Reading:
+    """What was read of a log so far; `memory` of an earlier reading saves hashing its lines one by one again."""
+
+    hasher: hashlib._Hash
+    tree: MerkleTree
+    length: int = 0
+    final: bytes = b""
+    last: _Last = _NONE_YET
+    known: int = 0  # lines that memory knew
+
+    def take(self, whole: bytes) -> None:
+        """The next whole lines."""
+        self.hasher.update(whole)
         lines = whole.split(b"\n")[:-1]
-        leaves += [hashlib.sha256(b"\x00" + line + b"\n").digest() for line in lines]
-        size, final = size + len(whole), lines[-1] + b"\n"
+        for leaf in [hashlib.sha256(b"\x00" + line + b"\n").digest() for line in lines]:
+            self.tree.add_leaf(leaf)
+        self.length, self.final = self.length + len(whole), lines[-1] + b"\n"
         if RECORDED in whole:
-            last = _last_of(lines) or last
+            self.last = _last_of(lines) or self.last
+
+    def memory(self) -> dict[str, Any]:
+        return {
+            "size": self.tree.size,
+            "bytes": self.length,
+            "file": self.hasher.hexdigest(),
+            "peaks": [peak.hex() for peak in self.tree.peaks],
+            "n": self.last.n,
+            "body": self.last.body,
+            "final": len(self.final),
+        }
+
+
+def _resume(fd: int, memory: dict[str, Any] | None) -> _Reading:
+    """Go on where an earlier reading ended, if the log still holds the very bytes that it read; else from the start."""
+    if memory is not None:
+        with contextlib.suppress(*MALFORMED):
+            hasher, count, final = hashlib.sha256(), memory["bytes"], memory["final"]
+            for at in range(0, count, _BLOCK):
+                hasher.update(os.pread(fd, min(_BLOCK, count - at), at))
+            if hasher.hexdigest() == memory["file"]:
+                tree = MerkleTree.resume(memory["size"], [bytes.fromhex(peak) for peak in memory["peaks"]])
+                last = _Last(memory["n"], memory["body"])
+                return _Reading(hasher, tree, count, os.pread(fd, final, count - final), last, tree.size)
+    return _Reading(hashlib.sha256(), MerkleTree())
+
+
+def _measure(fd: int, log: CustodyLog) -> tuple[Checkpoint, _Reading]:
+    """Read every complete line: what a checkpoint says of them, and what else is known of them."""
+    read = _resume(fd, log.session.state.tree(log.uuid))
+    for whole in _blocks(fd, read.length, log.path):
+        read.take(whole)
     checkpoint = Checkpoint(
-        n=last.n + 1,
+        n=read.last.n + 1,
         log=log.uuid,
         case=case_word(log.opening["data"].get("number")),
-        size=len(leaves),
-        bytes=size,
-        head=line_hash(final),
-        file=hasher.hexdigest(),
-        merkle=root_of(leaves).hex(),
-        prev=last.body,
+        size=read.tree.size,
+        bytes=read.length,
+        head=line_hash(read.final),
+        file=read.hasher.hexdigest(),
+        merkle=read.tree.root().hex(),
+        prev=read.last.body,
         time=stamp()["utc"],
         signer=NONE,
         reason=NONE,
     )
-    return checkpoint, last
+    return checkpoint, read
 
 
-def _blocks(fd: int, path: str) -> Iterator[bytes]:
-    """The log in pieces of whole lines; bytes after the last LF are no line."""
-    at, rest = 0, b""
+def _blocks(fd: int, start: int, path: str) -> Iterator[bytes]:
+    """The log from `start` in pieces of whole lines; bytes after the last LF are no line."""
+    at, rest = start, b""
     while block := os.pread(fd, _BLOCK, at):
         at += len(block)
         whole, newline, rest = (rest + block).rpartition(b"\n")
@@ -260,7 +308,8 @@ def _my_turn(log: CustodyLog) -> Iterator[None]:
         yield
     finally:
         if fd >= 0:
-            os.close(fd)
+            with contextlib.suppress(OSError):  # nothing was written to it
+                os.close(fd)
 
 
 def _wait_for(fd: int) -> None:

@@ -86,6 +86,22 @@ class StateFolder:
             folder = self._folder("heads")
             replace_file(os.path.join(folder, f"{head.log}.json"), encode_document(fields))
 
+    def tree(self, log: str) -> dict[str, Any] | None:
+        """Return what remember_tree kept for that log; None where there is nothing to be read: it only saves time."""
+        with acting_as(self.identity), contextlib.suppress(OSError, CustodyError):
+            document = decode_document(read_whole(self._file("trees", f"{log}.json"), limit=_HEAD_LIMIT))
+            return document if isinstance(document, dict) else None
+        return None
+
+    def remember_tree(self, log: str, fields: dict[str, Any]) -> None:
+        """Keep what saves the next checkpoint of that log from hashing every line again.
+
+        Raises:
+            CustodyError: It could not be written.
+        """
+        with acting_as(self.identity), told(f"remember the tree of log {log} in {self.path!r}"):
+            replace_file(os.path.join(self._folder("trees"), f"{log}.json"), encode_document(fields))
+
     def last_path(self, log: str) -> str | None:
         """Return where that log was last seen on this host, or None."""
         head = self.head(log)

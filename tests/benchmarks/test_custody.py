@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import functools
 import os
+import subprocess
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 
+from imgkit.custody.checkpoints import make_checkpoint
 from imgkit.custody.log import CustodyLog
 from imgkit.custody.record import decode, encode, line_hash
 from imgkit.custody.session import Actor, Session
+from imgkit.custody.ssh import Signer, sign
 from imgkit.custody.state import StateFolder
 from imgkit.custody.verify import verify_log
-from tests.benchmarks.measuring import RUNS, Table, calls_in_turn, ms, ratio
+from tests.benchmarks.measuring import RUNS, Sample, Table, calls_in_turn, ms, ratio
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,6 +65,29 @@ def test_append(tmp_path: Path, tables: list[Table]) -> None:
         table.add(name, ms(sample), ratio(sample, found["11"]))
     tables.append(table)
     assert len(table.rows) == len(calls)
+
+
+def test_checkpoint(tmp_path: Path, tables: list[Table]) -> None:
+    """A checkpoint beyond what ssh-keygen takes: reading the log, its root, three files, a record."""
+    columns = ("lines before", "checkpoint, signed", "ssh-keygen alone", "beyond it")
+    table = Table("Make a checkpoint", columns)
+    key = tmp_path / "id"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    signer = Signer("bench@localhost", str(key))
+    for records in (101, 10_001, 100_001):
+        path, state = long_log(tmp_path / str(records), records), StateFolder(tmp_path / f"state-{records}")
+        with Session(ACTOR, state) as session:
+            log = CustodyLog.open(str(path), session)
+            calls: dict[str, Callable[[], object]] = {
+                "whole": functools.partial(make_checkpoint, log, reason="bench", signer=signer),
+                "ssh": functools.partial(sign, b"x" * 450, signer),
+            }
+            os.sync()
+            found = calls_in_turn(calls, runs=2 * RUNS)
+        beyond = Sample(found["whole"].seconds - found["ssh"].seconds)
+        table.add(f"{records:,}", ms(found["whole"]), ms(found["ssh"]), ms(beyond))
+    tables.append(table)
+    assert len(table.rows) == 3
 
 
 def test_verify(tmp_path: Path, tables: list[Table]) -> None:
