@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 REPORTS = {
     "html": "imgkit.reports.html",
     "csv": "imgkit.reports.csv",
+    "csv-hashes": "imgkit.reports.csv.hashes",
+    "csv-exhibits": "imgkit.reports.csv.exhibits",
     "case-uco": "imgkit.reports.case_uco",
     "facts": "imgkit.reports.facts",
 }

@@ -1,0 +1,98 @@
+"""Cells that a spreadsheet shows as they are: nothing in them is run, rounded or taken for a date.
+
+RFC 4180: every cell is quoted, lines end in CR LF, each line has the cells of the header. The file begins with a byte order
+mark: without it the most used spreadsheet reads UTF-8 as the code page of its host, and turns names into others.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, BinaryIO
+
+from imgkit.custody.record import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from imgkit.reports.view import CaseView
+
+BOM = b"\xef\xbb\xbf"
+LONGEST = 32_000  # characters: spreadsheets cut a cell at 32,767 without a word
+_KEPT_DIGITS = 15  # a spreadsheet's numbers are doubles
+# What begins a formula, in a locale of wide characters too; after a `;` as well, which parts cells in many countries.
+_FORMULA = re.compile("(^|;)(?=\\s*[=+\\-@\uff1d\uff0b\uff0d\uff20])")
+_NUMBER_LIKE = re.compile(r"\d+(?:[.,]\d*)?(?:[eE]\d+)?\Z")
+_DATE_LIKE = re.compile(r"\d{1,4}[-/.]\d{1,2}(?:[-/.]\d{1,4})?\Z")
+Value = str | int | bool | None
+
+
+def cell(value: Value) -> str:
+    """One value, quoted."""
+    if isinstance(value, bool):
+        return '"yes"' if value else '"no"'
+    if isinstance(value, int):
+        digits = str(value)
+        return f'"{digits}"' if len(digits) <= _KEPT_DIGITS else f'"\'{digits}"'
+    return '"' + safe(value or "").replace('"', '""') + '"'
+
+
+def safe(text: str) -> str:
+    """Text that no spreadsheet runs or changes: an apostrophe before it where one would; what does not print is escaped.
+
+    A tab or CR before it is escaped like any other character that does not print, so it cannot hide what follows.
+    """
+    shown = _cut(printable(text))
+    if text[:1] in ("\t", "\r", "\n") or _is_changed(shown):
+        return "'" + shown
+    return _FORMULA.sub(r"\1'", shown)
+
+
+def _cut(shown: str) -> str:
+    if len(shown) <= LONGEST:
+        return shown
+    return f"{shown[:LONGEST]} [cut: {len(shown)} characters, in full in the log]"
+
+
+def _is_changed(shown: str) -> bool:
+    """Whether a spreadsheet would take it for a number that it rounds, or for a date."""
+    if _DATE_LIKE.match(shown):
+        return True
+    if not _NUMBER_LIKE.match(shown):
+        return False
+    leading_zero = len(shown) > 1 and shown[0] == "0"
+    return leading_zero or len(shown) > _KEPT_DIGITS or "e" in shown.lower()
+
+
+def write_rows(out: BinaryIO, header: Sequence[str], rows: Iterable[Sequence[Value]]) -> None:
+    """Write a table; a row that is shorter than the header is filled up."""
+    out.write(BOM)
+    out.write(_line(header))
+    width = len(header)
+    out.writelines(_line([*row, *[""] * (width - len(row))]) for row in rows)
+
+
+def _line(row: Iterable[Value]) -> bytes:
+    return (",".join(map(cell, row)) + "\r\n").encode()
+
+
+def about(case: CaseView) -> Iterable[tuple[str, int | None, str]]:
+    """What a report is of and what the verifier says of it: a word, the line where it is about one, and a sentence."""
+    yield "scope", None, f"log {case.log or 'without a uuid'}, lines 1 to {case.lines}, head {case.head}"
+    yield "verification", None, case.verdict
+    for found in case.findings:
+        yield "finding", found.line, f"{found.severity} {found.code}: {found.message}"
+    for item in case.coverage:
+        yield "coverage", None, _covered(item.first, item.last, item.signed_by, item.stamped, item.receipts)
+    for line in case.unread:
+        yield "unread", line, "no record that this version can read: this report has nothing of it"
+    for sentence in case.proved:
+        yield "proved", None, sentence
+    for sentence in case.not_proved:
+        yield "not proved", None, sentence
+
+
+def _covered(first: int, last: int, signed: str, stamped: str, receipts: str) -> str:
+    told = [f"signed by {signed}" if signed else "not signed"]
+    told.append(f"stamped {stamped}" if stamped else "no time stamp")
+    told.append(f"receipts of {receipts} lines" if receipts else "no receipt")
+    return f"lines {first} to {last}: {'; '.join(told)}"

@@ -1,0 +1,204 @@
+"""What a facts sheet says of each exhibit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from imgkit.reports.facts.sentences import at, count, few, head, say, tool, whole
+from imgkit.reports.values import in_words, items, mapping, text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from imgkit.reports.view import Act, Attachment, CaseView, Comparison, Exhibit, OwnDigest
+
+_PROTECTION = {
+    "loose": "a file or statement that nothing protects against a change",
+    "log": "a line of a custody log",
+    "signed": "a signed statement",
+}
+
+
+def exhibits(case: CaseView) -> Iterator[str]:
+    """Exhibit by exhibit: digests, comparisons, read errors, tables, where it was shown."""
+    yield from head("Exhibits")
+    if not case.exhibits:
+        yield "None recorded."
+    for number, exhibit in enumerate(case.exhibits):
+        if number:
+            yield ""
+        yield from _exhibit(exhibit)
+
+
+def _exhibit(exhibit: Exhibit) -> Iterator[str]:
+    added = exhibit.added
+    yield from say(f"{exhibit.name}: {exhibit.description or 'no description'} {at([added.line])}")
+    yield from say(f"Added by {added.actor} on {added.when}, with {tool(added)}. {at(added.lines)}", 1)
+    size = f"{exhibit.size:,} bytes" if exhibit.size is not None else "of unknown size"
+    yield from say(f"Format {exhibit.format or 'not stated'}; the media is {size}. {at([exhibit.line])}", 1)
+    if exhibit.copy_of:
+        yield from say(f"It is a working copy of {exhibit.copy_of}. {at([exhibit.line])}", 1)
+    for word, facts in (("Source", exhibit.source), ("Acquired", exhibit.acquired)):
+        if facts:
+            said = ", ".join(f"{key} {value}" for key, value in facts)
+            yield from say(f"{word}, as stated: {said}. {at([exhibit.line])}", 1)
+    yield from few([say(f"File {f.path}{_bytes(f.bytes)}. {at([exhibit.line])}", 1) for f in exhibit.files])
+    for said_later in exhibit.corrections:
+        yield from say(
+            f"Line {said_later.of}, {said_later.field}: corrected from {said_later.was!r} to {said_later.now!r} by "
+            f"{said_later.actor} on {said_later.time}, because: {said_later.why} {at([said_later.line])}",
+            1,
+        )
+    yield from _digests(exhibit)
+    yield from _comparisons(exhibit)
+    yield from _read_errors(exhibit)
+    yield from _tables(exhibit)
+    yield from _attachments(exhibit)
+    yield from few([_change(act) for act in exhibit.changes])
+
+
+def _bytes(size: int | None) -> str:
+    return f", {size:,} bytes" if size is not None else ""
+
+
+def _digests(exhibit: Exhibit) -> Iterator[str]:
+    for said in exhibit.stated:
+        yield from say(f"{said.algorithm} of the media, {said.source}: {at([said.line])}", 1)
+        yield from whole(said.value)
+    found: dict[int, list[OwnDigest]] = {}
+    for own in exhibit.own:
+        found.setdefault(own.act.line, []).append(own)
+    if not found:
+        yield "  No digest was computed."
+    yield from few([_computed(group) for group in found.values()])
+
+
+def _computed(group: Sequence[OwnDigest]) -> Iterator[str]:
+    first, act = group[0], group[0].act
+    place = (
+        f", {first.length:,} bytes from byte {first.offset:,}"
+        if None not in (first.offset, first.length)
+        else ""
+    )
+    yield from say(
+        f"Digests of {first.of}{place}, computed by {act.actor} with {tool(act)}, begun {act.time}, "
+        f"ended {act.ended or 'at a time not recorded'}: {at(act.lines)}",
+        1,
+    )
+    for own in group:
+        yield from whole(f"{own.algorithm} {own.value}")
+    if not first.sound:
+        yield from say(
+            "They are of no one state: there were read errors, or something changed during the read.", 3
+        )
+
+
+def _comparisons(exhibit: Exhibit) -> Iterator[str]:
+    found: dict[int, list[Comparison]] = {}
+    for held in exhibit.comparisons:
+        found.setdefault(held.act.line, []).append(held)
+    verdicts = {one.act.line: one for one in exhibit.verdicts}
+    for line in verdicts:
+        found.setdefault(line, [])
+    groups = []
+    for line, group in sorted(found.items()):
+        verdict = verdicts.get(line)
+        words = f"verdict recorded: {verdict.verdict}" if verdict else "no verdict recorded"
+        if verdict and verdict.overall:
+            words += f"; of all parts of the run: {verdict.overall}"
+        groups.append(_compared(group, words, verdict.act if verdict else group[0].act))
+    yield from few(groups)
+    if not groups:
+        yield "  Nothing was compared."
+
+
+def _compared(group: Sequence[Comparison], verdict: str, act: Act) -> Iterator[str]:
+    of = text(act.data.get("of"))
+    yield from say(
+        f"Comparison of {of} by {act.actor} with {tool(act)} on {act.when}, {verdict}. {at(act.lines)}", 1
+    )
+    protections = [
+        text(mapping(item.get("source")).get("protection")) for item in items(act.data.get("comparisons"))
+    ]
+    for held, protection in zip(group, protections, strict=False):
+        yield from say(f"{held.algorithm} {'equals' if held.matches else 'DIFFERS FROM'} {held.source}", 2)
+        yield from whole(f"computed {held.actual}")
+        if not held.matches:
+            yield from whole(f"stated   {held.expected}")
+        meaning = _PROTECTION.get(protection, "not stated")
+        yield from say(f"the source is {meaning}", 3)
+    if not group:
+        yield from say("Nothing that states a digest was at hand.", 2)
+
+
+def _read_errors(exhibit: Exhibit) -> Iterator[str]:
+    errors = exhibit.read_errors
+    if not errors:
+        if exhibit.own:
+            yield "  No read errors are recorded."
+        return
+    yield f"  {count(len(errors), 'read error is', 'read errors are')} recorded:"
+    yield from few(
+        [
+            say(
+                f"{e.of}: {e.length:,} bytes from byte {e.offset:,} were not read: {e.reason} {at([e.line])}",
+                2,
+            )
+            for e in errors
+        ]
+    )
+
+
+def _tables(exhibit: Exhibit) -> Iterator[str]:
+    table = exhibit.table
+    if table is None:
+        return
+    parts = count(len(table.partitions), "partition", "partitions")
+    yield from say(
+        f"Partition table {table.scheme}, {parts}, read by {table.act.actor} on {table.act.when}. {at([table.line])}",
+        1,
+    )
+    yield from few(
+        [
+            say(
+                f"Partition {p.number}: {p.length:,} bytes from byte {p.offset:,}, {p.type_name or p.type}"
+                f"{f', file system {p.filesystem}' if p.filesystem else ''}",
+                2,
+            )
+            for p in table.partitions
+        ]
+    )
+    yield from few([say(f"{f.severity} {f.code}: {f.message}", 2) for f in table.findings])
+
+
+def _attachments(exhibit: Exhibit) -> Iterator[str]:
+    yield from few([_shown(item) for item in exhibit.attachments])
+
+
+def _shown(item: Attachment) -> Iterator[str]:
+    begun, ended = item.begun, item.ended
+    end = f"{item.ending} on {ended.when} by {ended.actor}" if ended else "its end is not recorded"
+    lines = [*begun.lines, *(ended.lines if ended else ())]
+    yield from say(
+        f"Shown as {item.kind} {item.device} by {begun.actor} with {tool(begun)} on {begun.when}; {end}. {at(lines)}",
+        1,
+    )
+    proof = [f"{key} {value}" for key, value in item.read_only]
+    proof += [f"guard {item.guard}"] if item.guard else []
+    if proof:
+        yield from say(f"Read back as proof that it was read-only: {', '.join(proof)}.", 2)
+    if item.compared:
+        yield from say(f"At its end the evidence was looked at: {item.compared}.", 2)
+    for words in item.details:
+        yield from say(words, 2)
+    for mount in item.mounts:
+        last = f"unmounted on {mount.ended.when}" if mount.ended else "its unmount is not recorded"
+        yield from say(
+            f"Mounted at {mount.target} as {mount.filesystem} with {','.join(mount.options)}; {last}. {at([mount.line])}",
+            2,
+        )
+
+
+def _change(act: Act) -> Iterator[str]:
+    word = "content or size changed" if act.type == "evidence.changed" else "only a time changed"
+    yield from say(f"Found on {act.when} by {act.actor}: {word}: {in_words(act.data)} {at(act.lines)}", 1)
