@@ -180,7 +180,7 @@ class _Checks:
         self.files = CheckpointFolder(folder)
         self.checkpoints = Checkpoints(findings, self.files)
         self.signatures = Signatures(findings, folder, outside.signers, outside.revoked)
-        self.stamps = Stamps(findings, outside.tsa_roots)
+        self.stamps = Stamps(findings, outside.tsa_roots, self.files)
         self.receipts = Receipts(findings, outside.receipts, folder)
         self.prefixes = Prefixes((), _no_bytes)
         self.accepted: list[int] = []
@@ -256,7 +256,7 @@ class _Checks:
         judged = self.checkpoints.finish(at, self.chain.log, lines)
         self.signatures.finish(judged)
         self.signatures.tail(self.checkpoints.last_act, lines)
-        self.stamps.finish(judged, folder=self.checkpoints.folder_known)
+        self.stamps.finish(judged)
         self.receipts.finish(at, self.chain.log, lines)
         return covered(
             lines, self.signatures.good, self.stamps.good, self.receipts.good, self._remembered() or 0

@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import stat
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 BODY, SIGNATURE, SUMS = ".txt", ".txt.sig", ".sums"
@@ -120,6 +121,14 @@ class CheckpointFolder:
             if hashlib.sha256(data).hexdigest() == digests.get(end):
                 files.held[end] = data
         return files
+
+    def lies_aside(self, name: str, sha256: str) -> bool:
+        """Whether a crash left a stamp unnamed whose record is durable; an append names it."""
+        for aside in self._names():
+            if aside.startswith(f".{name}.") and _LEFTOVER.match(aside):
+                with suppress(OSError):
+                    return hashlib.sha256(self._read(aside, LIMITS[".tsr"])).hexdigest() == sha256
+        return False
 
 
 def sums_of(n: int, body: bytes, signature: bytes | None) -> bytes:

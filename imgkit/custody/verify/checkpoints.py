@@ -224,7 +224,7 @@ class _Judge:
         body = self._all.bodies().get(n)
         if self._all.folder_known:
             self._there(recorded, files)
-        chained = self._chained(n, line, body, recorded, before)
+        own = self._chained(n, line, body, recorded, before)
         said = {key: getattr(body, key) for key in _SAID} if body is not None else {}
         if not said and recorded is not None:
             said = dict(_of_record(recorded))
@@ -234,7 +234,7 @@ class _Judge:
         time = body.time if body is not None else ""
         signer = body.signer if body is not None else ""
         return Judged(
-            n, line, said.get("size", 0), signer, time, agrees and chained and bool(said), files, recorded
+            n, line, said.get("size", 0), signer, time, agrees and own and bool(said), files, recorded
         )
 
     def _strays(self, files: Files) -> None:
@@ -274,12 +274,11 @@ class _Judge:
     def _chained(
         self, n: int, line: int | None, body: Checkpoint | None, recorded: Recorded | None, before: _Before
     ) -> bool:
-        """The checkpoint follows the one before, and body and record say the same."""
-        wrong = list(self._sequence(n, body, recorded, before))
-        wrong += self._own(n, body, recorded)
-        for what in wrong:
+        """Whether body and record say the same; that it follows the one before is told, and is no fault of its own."""
+        own = self._own(n, body, recorded)
+        for what in (*self._sequence(n, body, recorded, before), *own):
             self._add("CHECKPOINT_CHAIN", line, what)
-        return not wrong
+        return not own
 
     def _sequence(
         self, n: int, body: Checkpoint | None, recorded: Recorded | None, before: _Before

@@ -20,5 +20,7 @@ class Holding:
 
     def see(self, line: Line) -> None:
         """Take the next record."""
+        if line.record["phase"] == "outcome" and line.record["type"] != "evidence.added":
+            return  # what was done is judged where it was announced
         for number, told in self._possession.see(line.record):
             self._findings.add("CUSTODY_GAP", number, ascii(told)[1:-1])

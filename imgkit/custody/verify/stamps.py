@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from imgkit.custody.stamps import StampFacts
+    from imgkit.custody.verify.checkpoint_files import CheckpointFolder
     from imgkit.custody.verify.checkpoints import Judged
     from imgkit.custody.verify.finding import Findings
     from imgkit.custody.verify.lines import Line
@@ -44,9 +45,10 @@ class Stamped(NamedTuple):
 class Stamps:
     """Judges the replies of time stamp authorities that lie beside the checkpoints."""
 
-    def __init__(self, findings: Findings, roots: Path | None) -> None:
+    def __init__(self, findings: Findings, roots: Path | None, folder: CheckpointFolder) -> None:
         """Args: `roots` come from outside the folder."""
         self._findings = findings
+        self._folder = folder
         self._roots = roots
         self._recorded: dict[str, tuple[int, str]] = {}
         self.good: list[Stamped] = []
@@ -58,17 +60,17 @@ class Stamps:
         if isinstance(name, str) and isinstance(sha256, str):
             self._recorded[name.removeprefix("checkpoints/")] = (line.number, sha256)
 
-    def finish(self, checkpoints: Sequence[Judged], *, folder: bool) -> None:
-        """Tell what was found; without the `folder` there are no files to be missed."""
+    def finish(self, checkpoints: Sequence[Judged]) -> None:
+        """Tell what was found."""
         names: set[str] = set()
         for one in checkpoints:
             for name, reply in sorted(one.files.stamps.items()):
                 names.add(name)
                 self._named(one, name, reply)
                 self._judge(one, name, reply)
-        if folder:
-            for name, (number, _) in self._recorded.items():
-                if name not in names:
+        if self._folder.folder is not None:
+            for name, (number, sha256) in self._recorded.items():
+                if name not in names and not self._folder.lies_aside(name, sha256):
                     self._findings.add("CHECKPOINT_CHAIN", number, f"checkpoints/{shown(name)} is not there")
         self._tell_asserted()
         self._tell_missing(checkpoints)
