@@ -20,6 +20,7 @@ COMMANDS = [
     *("info", "hash", "verify", "partitions", "attach", "detach", "mount", "unmount", "status"),
     *("expose", "unexpose", "doctor", "selftest", "demo"),
     *("case new", "case add", "case show", "case note", "case enclose", "case correct"),
+    "case report",
     *("log show", "log verify", "log checkpoint", "log accept-rollback"),
 ]
 GROUPS = ["", "case", "log"]
