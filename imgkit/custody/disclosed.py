@@ -13,8 +13,7 @@ from imgkit.custody.checkpoint import BODY_LIMIT, Checkpoint
 from imgkit.custody.durable import told
 from imgkit.custody.merkle import leaf_hash, root_from_path
 from imgkit.custody.record import LINE_LIMIT, decode, is_newer, line_hash, printable
-from imgkit.custody.ssh import SignatureCheck, read_signature, verify_signature
-from imgkit.custody.sshsig import weak_key
+from imgkit.custody.ssh import SignatureCheck, verify_signature
 from imgkit.errors import CustodyError
 
 if TYPE_CHECKING:
@@ -164,30 +163,31 @@ class _Check:
         armoured = self.files.get(f"{self.name}.txt.sig")
         if armoured is None:
             self._add("UNSIGNED_CHECKPOINT", None, "nobody signed the checkpoint")
-        elif signers is None:
-            self._without_list(armoured)
         else:
-            self.judged = verify_signature(
-                self.body,
-                armoured,
-                signers=signers,
-                principal=self.point.signer,
-                revoked=revoked,
-                at=self.point.time,
-            )
-            if self.judged.status != "trusted":
-                self._add(_CODES.get(self.judged.status, "BAD_SIGNATURE"), None, self.judged.detail)
+            self._judge(armoured, signers, revoked)
 
-    def _without_list(self, armoured: bytes) -> None:
-        try:
-            facts = read_signature(armoured)
-        except CustodyError as error:
-            self._add("BAD_SIGNATURE", None, error.message)
+    def _judge(
+        self,
+        armoured: bytes,
+        signers: str | os.PathLike[str] | None,
+        revoked: str | os.PathLike[str] | None,
+    ) -> None:
+        """As for the checkpoints of a whole log: keys are judged at the time that the checkpoint states."""
+        check = verify_signature(
+            self.body,
+            armoured,
+            signers=signers if signers is not None else os.devnull,
+            principal=self.point.signer,
+            revoked=revoked,
+            at=self.point.time,
+        )
+        if signers is None and check.status == "unknown":
+            said = f"nobody vouches for {check.fingerprint} as {self.point.signer}: name a list of signers"
+            self._add("SELF_ASSERTED", None, said)
             return
-        if (weak := weak_key(facts.key)) is not None:
-            self._add("WEAK_KEY", None, weak)
-        said = f"nobody vouches for {facts.fingerprint} as {self.point.signer}: the signature was not checked"
-        self._add("SELF_ASSERTED", None, said)
+        self.judged = check
+        if check.status != "trusted":
+            self._add(_CODES.get(check.status, "BAD_SIGNATURE"), None, check.detail)
 
     def stamps(self, roots: str | os.PathLike[str] | None) -> Iterator[tuple[str, str, bool]]:
         """When somebody else saw the sums."""
