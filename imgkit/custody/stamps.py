@@ -6,6 +6,7 @@ can hold it against the authority's certificates: `openssl ts -verify -data 0000
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import os
 import re
@@ -327,7 +328,9 @@ def _time(written: bytes) -> str:
         raise NotDer(f"{written[:40]!a} is no time")
     year, month, day, hour, minute, second = (part.decode() for part in match.groups()[:6])
     fraction = (match[7] or b"").decode()[:6].ljust(6, "0")
-    return f"{year}-{month}-{day}T{hour}:{minute}:{second}.{fraction}Z"
+    text = f"{year}-{month}-{day}T{hour}:{minute}:{second}.{fraction}"
+    dt.datetime.fromisoformat(text)  # raises where no calendar has it
+    return f"{text}Z"
 
 
 def _stated(token: Token) -> StampFacts:

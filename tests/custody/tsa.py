@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import subprocess
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,8 +15,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from imgkit.custody import der
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 POLICY = "1.2.3.4.1"
@@ -51,6 +54,10 @@ class Issued:
     @property
     def pem(self) -> bytes:
         return self.certificate.public_bytes(serialization.Encoding.PEM)
+
+    @property
+    def der(self) -> bytes:
+        return self.certificate.public_bytes(serialization.Encoding.DER)
 
     @property
     def key_pem(self) -> bytes:
@@ -153,6 +160,80 @@ class Asked:
     path: str
     headers: dict[str, str]
     body: bytes
+
+
+def oid(dotted: str) -> bytes:
+    """An object identifier in DER."""
+    first, second, *rest = (int(arc) for arc in dotted.split("."))
+    content = b""
+    for arc in (40 * first + second, *rest):
+        digits = [arc & 0x7F]
+        while arc := arc >> 7:
+            digits.append(arc & 0x7F | 0x80)
+        content += bytes(reversed(digits))
+    return der.encode(der.OID, content)
+
+
+SHA256 = der.encode(der.SEQUENCE, (oid("2.16.840.1.101.3.4.2.1"), der.encode(der.NULL, b"")))
+GRANTED = der.encode(der.SEQUENCE, (der.encode_integer(0),))
+
+
+def attribute(kind: str, value: bytes) -> bytes:
+    return der.encode(der.SEQUENCE, (oid(kind), der.encode(der.SET, value)))
+
+
+def make_info(sums: bytes, nonce: int | None, time: dt.datetime, *, serial: int = 7) -> bytes:
+    """TSTInfo."""
+    imprint = der.encode(der.SEQUENCE, (SHA256, der.encode(der.OCTET_STRING, hashlib.sha256(sums).digest())))
+    when = der.encode(der.GENERALIZED_TIME, time.strftime("%Y%m%d%H%M%SZ").encode())
+    parts = [der.encode_integer(1), oid(POLICY), imprint, der.encode_integer(serial), when]
+    return der.encode(der.SEQUENCE, [*parts, *([der.encode_integer(nonce)] if nonce is not None else [])])
+
+
+def make_reply(
+    signer: Issued, info: bytes, *, certificates: Sequence[Issued] | None = None, status: bytes = GRANTED
+) -> bytes:
+    """A reply made by hand: of any time, by a certificate for anything, with certificates in any order."""
+    encoded = signer.der
+    digest = der.encode(der.OCTET_STRING, hashlib.sha256(info).digest())
+    named = der.encode(der.OCTET_STRING, hashlib.sha256(encoded).digest())
+    for _level in range(3):  # SigningCertificateV2: certs: ESSCertIDv2
+        named = der.encode(der.SEQUENCE, named)
+    tst_info = oid("1.2.840.113549.1.9.16.1.4")
+    attributes = [
+        attribute("1.2.840.113549.1.9.3", tst_info),
+        attribute("1.2.840.113549.1.9.4", digest),
+        attribute("1.2.840.113549.1.9.16.2.47", named),
+    ]
+    signed = b"".join(sorted(attributes))
+    signature = signer.key.sign(der.encode(der.SET, signed), ec.ECDSA(hashes.SHA256()))
+    fields = der.whole(encoded).children()[0].children()
+    info_of_signer = der.encode(
+        der.SEQUENCE,
+        (
+            der.encode_integer(1),
+            der.encode(der.SEQUENCE, (fields[3].encoded, fields[1].encoded)),
+            SHA256,
+            der.encode(der.CONTEXT_0, signed),
+            der.encode(der.SEQUENCE, oid("1.2.840.10045.4.3.2")),
+            der.encode(der.OCTET_STRING, signature),
+        ),
+    )
+    held = [one.der for one in (certificates if certificates is not None else (signer,))]
+    signed_data = der.encode(
+        der.SEQUENCE,
+        (
+            der.encode_integer(3),
+            der.encode(der.SET, SHA256),
+            der.encode(
+                der.SEQUENCE, (tst_info, der.encode(der.CONTEXT_0, der.encode(der.OCTET_STRING, info)))
+            ),
+            *([der.encode(der.CONTEXT_0, held)] if held else []),
+            der.encode(der.SET, info_of_signer),
+        ),
+    )
+    token = (oid("1.2.840.113549.1.7.2"), der.encode(der.CONTEXT_0, signed_data))
+    return der.encode(der.SEQUENCE, (status, der.encode(der.SEQUENCE, token)))
 
 
 class Served:
