@@ -153,6 +153,16 @@ class Act:
     corrections: tuple[Correction, ...]
 
     @property
+    def exhibits(self) -> tuple[str, ...]:
+        """The exhibits it is about: a hand-over may be of several."""
+        listed = self.data.get("exhibits") if self.type.startswith("custody.") else None
+        names = [self.exhibit]
+        for item in listed if isinstance(listed, list) else ():
+            name = item.get("exhibit") if isinstance(item, dict) else item
+            names += [name] if isinstance(name, str) else []
+        return tuple(dict.fromkeys(name for name in names if name))
+
+    @property
     def fact_line(self) -> int:
         """The line that states what came of it: of the outcome, else its own."""
         return self.ended_line or self.line

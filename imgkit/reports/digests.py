@@ -9,6 +9,7 @@ from imgkit.reports.values import items, mapping, number, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from collections.abc import Set as AbstractSet
 
     from imgkit.reports.acts import Act
     from imgkit.reports.values import Data
@@ -43,8 +44,8 @@ def own_in(act: Act) -> Iterator[OwnDigest]:
         )
 
 
-def comparisons_in(act: Act) -> Iterator[Comparison]:
-    """What an act held against what others state."""
+def comparisons_in(act: Act, ours: AbstractSet[tuple[int, str, str]]) -> Iterator[Comparison]:
+    """What an act held against what others state; `ours` has line, algorithm and value of what this log states."""
     for item in items(act.data.get("comparisons")):
         yield Comparison(
             of=text(act.data.get("of")),
@@ -52,20 +53,23 @@ def comparisons_in(act: Act) -> Iterator[Comparison]:
             expected=text(item.get("expected")),
             actual=text(item.get("actual")),
             matches=item.get("matches") is True,
-            source=_source(mapping(item.get("source"))),
+            source=_source(item, ours),
             line=act.fact_line,
             act=act,
+            protection=text(mapping(item.get("source")).get("protection")),
         )
 
 
-def _source(source: Data) -> str:
-    """`container laptop.E01`, `custody log line 2 (acquisition)`: no folder names of the examiner's host but the file's."""
+def _source(item: Data, ours: AbstractSet[tuple[int, str, str]]) -> str:
+    """`container laptop.E01`, `this log, line 2 (acquisition)`, which is said only where that line does say so."""
+    source = mapping(item.get("source"))
     kind, line = text(source.get("kind")), number(source.get("line"))
     origin = text(source.get("origin"))
-    if kind == "custody":
+    if kind == "custody" and (line, text(item.get("algorithm")), text(item.get("expected"))) in ours:
         return f"this log, line {line}" + (f" ({origin})" if origin else "")
     path = text(source.get("path"))
-    words = [kind or "unknown"] + ([path] if path else []) + ([f"line {line}"] if line is not None else [])
+    words = ["custody log" if kind == "custody" else kind or "unknown"] + ([path] if path else [])
+    words += [f"line {line}"] if line is not None else []
     return " ".join(words) + (f" ({origin})" if origin and origin != kind else "")
 
 

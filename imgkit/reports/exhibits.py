@@ -80,9 +80,10 @@ class Comparison:
         expected: What was stated.
         actual: What came out.
         matches: Whether they are equal.
-        source: Who stated it, in words: `container laptop.E01`, `custody log line 2 (acquisition)`.
+        source: Who stated it, in words: `container laptop.E01`, `this log, line 2 (acquisition)`.
         line: Line of the outcome.
         act: The act.
+        protection: What kept that statement from being changed: `loose` (nothing), `log`, `signed`.
     """
 
     of: str
@@ -93,6 +94,7 @@ class Comparison:
     source: str
     line: int
     act: Act = field(repr=False)
+    protection: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,7 +167,8 @@ def _exhibits(acts: Sequence[Act], enclosed: Sequence[Enclosed]) -> Iterator[Exh
     """Exhibits in the order of their lines; one whose addition failed is none."""
     by_name: dict[str, list[Act]] = defaultdict(list)
     for act in acts:
-        by_name[act.exhibit].append(act)
+        for name in act.exhibits:
+            by_name[name].append(act)
     shown: dict[str, list[Attachment]] = defaultdict(list)
     for one in presences_of(acts):
         shown[one.exhibit].append(one)
@@ -187,6 +188,9 @@ def _exhibit(
     reads = [act for act in acts if act.type in READS]
     tables = [table_in(act, size) for act in acts]
     files = data.get("files")
+    stated, own = tuple(stated_in(added)), _all(own_in, reads)
+    ours = {(one.line, one.algorithm, one.value) for one in stated}
+    ours |= {(one.line, one.algorithm, one.value) for one in own}
     return Exhibit(
         name=added.exhibit,
         line=added.line,
@@ -197,9 +201,9 @@ def _exhibit(
         files_count=len(files) if isinstance(files, list) else _count(files),
         source=pairs(data.get("source")),
         acquired=pairs(data.get("acquired")),
-        stated=tuple(stated_in(added)),
-        own=_all(own_in, reads),
-        comparisons=_all(comparisons_in, reads),
+        stated=stated,
+        own=own,
+        comparisons=tuple(held for act in reads for held in comparisons_in(act, ours)),
         verdicts=_all(verdicts_in, reads),
         tables=tuple(table for table in tables if table is not None),
         read_errors=_all(read_errors_in, reads),

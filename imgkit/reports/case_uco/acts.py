@@ -35,8 +35,7 @@ class Acts:
 
     def add(self, act: Act) -> None:
         """Add one act or event."""
-        names = list(_exhibits_of(act))
-        known = [name for name in names if self._exhibits.known(name)]
+        known = [name for name in act.exhibits if self._exhibits.known(name)]
         people = list(self._people(act))
         informed = self._begun.get(act.line)
         self._graph.add(
@@ -237,14 +236,6 @@ class Acts:
         kind = "uco-core:Assertion"
         ref = self._graph.ref(kind, "error", act.line)
         return [self._graph.add(ref, kind, core_name="error", core_statement=strings(said))]
-
-
-def _exhibits_of(act: Act) -> Iterator[str]:
-    """The exhibits that an act is about; a hand-over may be of several."""
-    listed = act.data.get("exhibits")
-    entries = listed if isinstance(listed, list) else []
-    names = [text(item.get("exhibit")) if isinstance(item, dict) else text(item) for item in entries]
-    yield from dict.fromkeys(name for name in (act.exhibit, *names) if name)
 
 
 def _compared(item: dict[str, object]) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from imgkit.custody.record import printable
 from imgkit.reports.facts.exhibits import exhibits
 from imgkit.reports.facts.sentences import at, count, few, head, say, whole
-from imgkit.reports.values import in_words, text
+from imgkit.reports.values import in_words, items, mapping, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -120,13 +120,32 @@ def _custody(case: CaseView) -> Iterator[str]:
     if not case.possession:
         yield "No hand-over, storage or disposal is recorded."
     for act in case.possession:
-        about = act.exhibit or text(act.data.get("exhibits")) or "no exhibit named"
-        said = in_words({key: value for key, value in act.data.items() if key != "exhibits"})
-        reason = f" Reason: {act.reason}." if act.reason else ""
-        word = _CUSTODY.get(act.type, act.type)
-        yield from say(
-            f"{about}: {word}, recorded by {act.actor} on {act.when}. {said}.{reason} {at(act.lines)}"
-        )
+        yield from _step(act)
+
+
+def _step(act: Act) -> Iterator[str]:
+    """One step: who, whom, what of it; then what it says of each exhibit."""
+    about = ", ".join(act.exhibits) or "no exhibit named"
+    data = dict(act.data)
+    people = "".join(f" {key} {_named(data.pop(key))}" for key in ("from", "to") if key in data)
+    word = _CUSTODY.get(act.type, act.type)
+    yield from say(f"{about}: {word}{people}, recorded by {act.actor} on {act.when}. {at(act.lines)}")
+    listed = items(data.pop("exhibits", None))
+    if data.get("rehashed") is False:
+        yield from say("NOT re-hashed for this step.", 1)
+    for key, said in (*data.items(), ("reason", act.reason), ("authority", act.authority)):
+        if text(said):
+            yield from say(f"{key}: {text(said)}", 1)
+    for item in listed:
+        name = text(item.get("exhibit"))
+        rest = {key: value for key, value in item.items() if key != "exhibit"}
+        if rest:
+            yield from say(f"{name}: {in_words(rest)}", 1)
+
+
+def _named(person: object) -> str:
+    fields = mapping(person)
+    return f"{text(fields.get('name'))} <{text(fields.get('id'))}>" if fields else text(person)
 
 
 def _statements(case: CaseView) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from imgkit.reports.facts.sentences import at, count, few, head, say, tool, whole
-from imgkit.reports.values import in_words, items, mapping, text
+from imgkit.reports.values import in_words, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -117,15 +117,12 @@ def _compared(group: Sequence[Comparison], verdict: str, act: Act) -> Iterator[s
     yield from say(
         f"Comparison of {of} by {act.actor} with {tool(act)} on {act.when}, {verdict}. {at(act.lines)}", 1
     )
-    protections = [
-        text(mapping(item.get("source")).get("protection")) for item in items(act.data.get("comparisons"))
-    ]
-    for held, protection in zip(group, protections, strict=False):
+    for held in group:
         yield from say(f"{held.algorithm} {'equals' if held.matches else 'DIFFERS FROM'} {held.source}", 2)
         yield from whole(f"computed {held.actual}")
         if not held.matches:
             yield from whole(f"stated   {held.expected}")
-        meaning = _PROTECTION.get(protection, "not stated")
+        meaning = _PROTECTION.get(held.protection, "not stated")
         yield from say(f"the source is {meaning}", 3)
     if not group:
         yield from say("Nothing that states a digest was at hand.", 2)
