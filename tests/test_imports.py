@@ -49,6 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "hashing",
         "references",
         "errors",
+        "linux",  # signals
         "api",
     },
     "__main__": {"cli"},

@@ -6,6 +6,8 @@ import contextlib
 import signal
 from typing import TYPE_CHECKING
 
+from imgkit.linux.signals import signals_held
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -13,21 +15,11 @@ _HELD = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextlib.contextmanager
-def undisturbed() -> Iterator[None]:
-    """Hold SIGINT and SIGTERM back while a document is written."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextlib.contextmanager
 def final() -> Iterator[None]:
     """Show in the block what was done; once it is shown, it stays. One that came before the block is raised here."""
-    with undisturbed():
+    with signals_held() as ignore:
         yield
-        ignore_signals()
+        ignore()
 
 
 def ignore_signals() -> None:

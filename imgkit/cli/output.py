@@ -10,9 +10,9 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Never
 
-from imgkit.cli.ending import undisturbed
 from imgkit.custody.record import plain, printable
 from imgkit.errors import HostError
+from imgkit.linux.signals import signals_held
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -77,7 +77,7 @@ def emit(document: Document) -> None:
     """The one JSON document of `--json`, or one line of `--jsonl`."""
     global _emitted  # noqa: PLW0603  (a process has one standard output)
     text = json.dumps(_unicode(document), ensure_ascii=True, allow_nan=False)
-    with undisturbed():
+    with signals_held():
         _emitted = True
         _write(text)
         flush()
@@ -231,7 +231,8 @@ class Progress:
             sys.stderr.flush()
             return
         if self._shown is None:
-            self._shown = self._begin(total)
+            with signals_held():  # else an interrupt could leave the terminal without a cursor
+                self._shown = self._begin(total)
         self._shown.update(self._shown.task_ids[0], completed=done, total=total)
 
     def _begin(self, total: int) -> RichProgress:
@@ -262,4 +263,5 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._shown is not None:
-            self._shown.stop()
+            with signals_held():
+                self._shown.stop()

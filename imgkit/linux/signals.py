@@ -17,8 +17,10 @@ _HELD = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextlib.contextmanager
-def signals_held() -> Iterator[None]:
+def signals_held() -> Iterator[Callable[[], None]]:
     """Hold SIGINT and SIGTERM back; deliver them, once, when the block is left. May be nested.
+
+    Yields what makes them ignored instead, those that came in the block and all that come after it.
 
     Wrap the whole of attach, its outcome record and keep: a signal in between would take the device down before its
     outcome is on disk. Threads started inside hold them too. The thread mask alone would not do: the kernel hands a
@@ -29,8 +31,15 @@ def signals_held() -> Iterator[None]:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
     for number in previous:
         signal.signal(number, _note(came))
+
+    def ignore() -> None:
+        for number in previous:
+            signal.signal(number, signal.SIG_IGN)  # also drops what waits behind the mask
+            previous[number] = signal.SIG_IGN
+        came.clear()
+
     try:
-        yield
+        yield ignore
     finally:
         # Mask first, handlers after it, each whatever the other does: a signal that another thread takes for us may be
         # raised here at any of these steps, and none of them may be left out.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
 import termios
@@ -68,7 +69,6 @@ class Imgkit:
         self.base = base
         self.folder = base / "work"
         self.folder.mkdir()
-        self.running: list[subprocess.Popen[bytes]] = []
         self.user: User | None = None
         self.command: tuple[str, ...] = (COMMAND,)
         kept = ("PATH", "LANG", "LC_ALL", "TZ")
@@ -119,20 +119,33 @@ class Imgkit:
         return Done(process.returncode, os.fsdecode(out), os.fsdecode(err))
 
     def on_terminal(
-        self, *words: str | bytes | os.PathLike[str], typed: str = "", **variables: str | None
+        self,
+        *words: str | bytes | os.PathLike[str],
+        typed: str = "",
+        interrupt_at: str = "",
+        **variables: str | None,
     ) -> str:
-        """What a run writes to a terminal of 80 columns, as it comes out of it; `typed` waits in the keyboard."""
+        """What a run writes to a terminal of 80 columns, as it comes out of it.
+
+        Args:
+            words: Of the command.
+            typed: Waits in the keyboard.
+            interrupt_at: The run gets a SIGINT once it has written this.
+            variables: Of the environment.
+        """
         leader, follower = os.openpty()
         termios.tcsetwinsize(follower, (24, 80))
         env = {"TERM": "xterm-256color", "COLUMNS": None, **variables}
         with self.popen(*words, env=env, stdin=follower, stdout=follower, stderr=follower) as process:
             os.close(follower)
             os.write(leader, typed.encode())
-            self.running = [process]
             pieces = []
             try:
                 while piece := os.read(leader, 65536):
                     pieces.append(piece)
+                    if interrupt_at and interrupt_at.encode() in b"".join(pieces):
+                        process.send_signal(signal.SIGINT)
+                        interrupt_at = ""
             except OSError as error:
                 assert error.errno == errno.EIO  # noqa: PT017  (how Linux says that the other side is closed)
             process.wait(timeout=60)

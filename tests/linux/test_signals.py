@@ -59,6 +59,19 @@ def test_another_thread_does_not_let_it_through() -> None:
     assert steps == ["finished"]
 
 
+def test_what_is_done_is_not_disturbed_any_more() -> None:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with signals_held() as ignore:
+            signal.raise_signal(signal.SIGINT)
+            ignore()
+        signal.raise_signal(signal.SIGTERM)
+        assert [signal.getsignal(number) for number in before] == [signal.SIG_IGN] * 2
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def test_nested_holds_until_the_outermost() -> None:
     steps = []
 
