@@ -13,7 +13,7 @@ from imgkit.attachment.source import check_source
 from imgkit.custody.record import INTEGER_LIMIT
 from imgkit.errors import ImgkitError, MountError, NotMountable, UsageError
 from imgkit.examination.cases import identity_in
-from imgkit.examination.evidence import file_facts, files_record
+from imgkit.examination.evidence import image_record
 from imgkit.examination.inspecting import table_record
 from imgkit.filesystems.mount_options import FILESYSTEMS, not_filesystem
 from imgkit.filesystems.signatures import identify
@@ -121,7 +121,7 @@ def plan_attach(
         AttachError: The kernel would show something else than was asked for.
     """
     check_asked(partitions, offset, length)
-    files = files_record(file_facts(evidence.image))
+    files = image_record(evidence.image)
     if offset is None or length is None:
         asked = {"what": "attach", "asked": _numbers(partitions), **files}
         with examination.act("evidence.inspected", asked, exhibit=evidence.exhibit) as act:
@@ -190,7 +190,7 @@ def plan_mount(
         PartitionError: A partition that was asked for does not exist.
         MountError: The image has more partitions than are mounted unasked.
     """
-    asked = {"what": "mount", "asked": _numbers(numbers), **files_record(file_facts(evidence.image))}
+    asked = {"what": "mount", "asked": _numbers(numbers), **image_record(evidence.image)}
     with examination.act("evidence.inspected", asked, exhibit=evidence.exhibit) as act:
         check_attachable(evidence)
         targets, skipped = _mount_targets(evidence, numbers)

@@ -114,6 +114,7 @@ def test_a_table_is_read_on_record(bench: Bench, disk: Path, case: Path) -> None
     ]
     intent, inspected, *_ = written.records()
     assert (intent["data"]["what"], intent["data"]["asked"]) == ("attach", [1])
+    assert (intent["data"]["format"], len(intent["data"]["files"])) == ("raw", 1)
     assert [item["number"] for item in inspected["data"]["partitions"]] == [1, 2, 3]
     written = Written(bench, case)
     bench("attach", disk, "--offset", "0", "--length", "512").ended(0)  # no table is needed for that
