@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imgkit.cli import options
+from imgkit.cli import handover, options
 from imgkit.cli.options import ImageArgument
 from imgkit.cli.output import emit, human, notice, say, say_fact, table
 from imgkit.cli.reporting import report
@@ -22,6 +22,8 @@ Document = dict[str, Any]
 
 app = typer.Typer(help="Cases: folders with a custody log.", no_args_is_help=True)
 
+for _name, (_function, _example) in handover.COMMANDS.items():
+    app.command(_name, epilog=f"Example: {_example}")(_function)
 app.command("report", epilog="Example: imgkit case report cases/2026-0142 -o 2026-0142.html")(report)
 
 
@@ -85,6 +87,13 @@ def add(
             show_default=False,
         ),
     ] = None,
+    copy_of: Annotated[
+        str | None,
+        typer.Option(
+            "--copy-of", metavar="EX1", help="It is a working copy of that exhibit.", show_default=False
+        ),
+    ] = None,
+    authorised: handover.AuthorisedOption = None,
     case: options.CaseOption = None,
     examiner: options.ExaminerOption = None,
     reason: options.ReasonOption = None,
@@ -92,6 +101,7 @@ def add(
 ) -> int:
     """Add an image to the case as an exhibit, with what is known of it."""
     from imgkit.examination.casework import add_exhibit, describe
+    from imgkit.examination.people import people
     from imgkit.hashing import Digest
 
     data = describe(
@@ -99,6 +109,8 @@ def add(
         source={"make": make, "model": model, "serial": serial},
         acquired={"by": acquired_by, "when": acquired_when, "tool": acquired_with},
         stated=[Digest.parse(text) for text in digest or ()],
+        copy_of=copy_of,
+        authorised=people(authorised, "--authorised"),
     )
     with options.open_examination(case, examiner, None, reason) as examination:
         document = add_exhibit(examination, image, data)
@@ -194,6 +206,7 @@ def show(
             ("uuid", document["uuid"]),
             ("opened", opened),
             ("lines", str(document["lines"])),
+            *_closed_rows(document),
             *facts,
         ],
         narrow=say_fact,
@@ -214,6 +227,16 @@ def show(
     return 0
 
 
+def _closed_rows(document: Document) -> Iterator[tuple[str, str]]:
+    if document["sealed"] is not None:
+        yield "sealed", f"at line {document['sealed']}"
+    for item in document["reviews"]:
+        yield (
+            "reviewed",
+            f"lines {item['first']} to {item['last']}, by {item['by']['name']} at line {item['line']}",
+        )
+
+
 def _fact(value: object) -> str:
     """A fact of line 1 in words; a policy is several."""
     if isinstance(value, dict):
@@ -229,6 +252,11 @@ def _exhibit_rows(item: Document) -> Iterator[tuple[str, str]]:
         f"{item['format']}, {item['size']} bytes ({human(item['size'] or 0)})"
         + (f", {item['segments']} files" if item["segments"] != 1 else ""),
     )
+    if item["copy_of"]:
+        yield "copy of", item["copy_of"]
+    if item["copies"]:
+        yield "copies", ", ".join(item["copies"])
+    yield from _possession_rows(item["possession"])
     for path in item["paths"]:
         yield "path", path
     for digest in item["stated"]:
@@ -237,6 +265,18 @@ def _exhibit_rows(item: Document) -> Iterator[tuple[str, str]]:
     for own in sorted(first.values(), key=lambda own: own["line"]):
         yield f"line {own['line']}", f"{own['of']} {own['digest']}"
     yield "verified", f"{item['verdict']} (line {item['verdict_line']})" if item["verdict"] else "never"
+
+
+def _possession_rows(held: Document | None) -> Iterator[tuple[str, str]]:
+    if held is None:
+        return
+    yield "custody", held["told"]
+    for who in held["authorised"]:
+        yield "authorised", f"{who['name']} <{who['id']}>"
+    if held["place"]:
+        yield "place", held["place"]
+    if held["seals"]:
+        yield "seals", ", ".join(held["seals"])
 
 
 def _show(document: Document, as_json: bool, text: str) -> None:

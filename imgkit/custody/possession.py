@@ -24,6 +24,8 @@ HANDLING = frozenset(
     f"evidence.{act}"
     for act in ("hashed", "verified", "inspected", "exposed", "compared", "attached", "mounted")
 )
+# What the person an exhibit was handed over to does before they record that they have it: look whether it is the same.
+_ON_ARRIVAL = frozenset({"evidence.hashed", "evidence.verified"})
 _NAME_SHOWN = 120  # characters of a name in a sentence
 
 
@@ -91,10 +93,12 @@ class Custody:
     seals: tuple[str, ...] = ()
     giver: Person | None = None
 
-    def permits(self, person: Person) -> bool:
+    def permits(self, person: Person, act: str = "") -> bool:
         """Whether that person holds it, or is authorised to examine it, and it is there to be examined."""
         if self.copy_of is not None:
             return True
+        if self.state is State.OFFERED and act in _ON_ARRIVAL:
+            return person.is_same(self.holder)
         return self.state is State.HELD and self.is_of(person)
 
     def is_of(self, person: Person) -> bool:
@@ -179,7 +183,7 @@ class Possession:
 
     def _handled(self, record: Mapping[str, Any], actor: Person) -> Iterator[str]:
         custody = self.original(record.get("exhibit"))
-        if custody is not None and not custody.permits(actor):
+        if custody is not None and not custody.permits(actor, str(record["type"])):
             act = str(record["type"]).removeprefix("evidence.")
             yield f"{custody.exhibit} is {act} by {actor}, and {custody.told}"
 

@@ -11,12 +11,14 @@ from imgkit.errors import CustodyError, UsageError
 from imgkit.examination.cases import identity_in
 from imgkit.examination.checkpointing import checkpoint_by_policy
 from imgkit.examination.ledger import fold
+from imgkit.examination.people import fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from imgkit.custody.possession import Person
     from imgkit.examination import Examination
-    from imgkit.examination.ledger import OwnDigest
+    from imgkit.examination.ledger import Ledger, OwnDigest
     from imgkit.examination.presence import Presence
     from imgkit.hashing import Digest
 
@@ -79,6 +81,8 @@ def describe(
     source: Mapping[str, str | None],
     acquired: Mapping[str, str | None],
     stated: Iterable[Digest],
+    copy_of: str | None = None,
+    authorised: Iterable[Person] = (),
 ) -> Record:
     """The data of an `evidence.added` beyond the files: only what is known."""
     data: Record = {}
@@ -89,6 +93,10 @@ def describe(
             data[key] = known
     if digests := [{"digest": str(digest), "source": "stated when it was added"} for digest in stated]:
         data["stated"] = digests
+    if copy_of is not None:
+        data["copy_of"] = copy_of
+    if people := [fields(one) for one in authorised]:
+        data["authorised"] = people
     return data
 
 
@@ -108,14 +116,44 @@ def add_exhibit(examination: Examination, path: str, data: Record) -> Record:
                 f"{path} is {known.name} of this case already, since line {known.line}",
                 hint=f"imgkit case correct {known.line} FIELD VALUE --why TEXT, or imgkit case note",
             )
+        if "copy_of" in data:
+            data = data | _as_copy(examination, data)
         exhibit = examination.exhibit_of(image, data)
         return {
             "schema": "imgkit.case.add.v1",
             "exhibit": exhibit.name,
             "image": image_document(image),
             "stated": [item["digest"] for item in data.get("stated", ())],
+            "copy_of": data.get("copy_of"),
+            "authorised": data.get("authorised", []),
             "records": examination.records,
         }
+
+
+def _as_copy(examination: Examination, data: Record) -> Record:
+    """What a working copy is stated to be: the original's digests are its own, so that verify compares with them.
+
+    Raises:
+        UsageError: There is no such exhibit, or it is a working copy itself.
+    """
+    name = data["copy_of"]
+    _check_exhibit(examination, name)
+    if examination.ledger.possession.is_case and examination.ledger.possession.original(name) is None:
+        raise UsageError(f"{name} is a working copy itself: name the original")
+    original = examination.ledger.exhibits[name]
+    known = {
+        str(digest): f"stated of {name} at line {line}"
+        for of, digest, line in original.stated
+        if of == "media"
+    }
+    for own in original.first_own().values():
+        if own.of == "media":
+            known.setdefault(str(own.digest), f"of {name}, computed at line {own.line}")
+    stated = [
+        *data.get("stated", ()),
+        *({"digest": text, "source": source} for text, source in known.items()),
+    ]
+    return {"stated": stated} if stated else {}
 
 
 def add_note(examination: Examination, text: str, exhibit: str | None) -> Record:
@@ -232,6 +270,9 @@ def show_case(path: str, records: Iterable[Record]) -> Record:
                 "own": [_own_document(one) for one in item.own],
                 "verdict": item.checked[1] if item.checked else None,
                 "verdict_line": item.checked[0] if item.checked else None,
+                "copy_of": item.added.get("copy_of"),
+                "copies": ledger.possession.copies(item.name),
+                "possession": _possession_document(ledger, item.name),
             }
         )
     return {
@@ -242,11 +283,40 @@ def show_case(path: str, records: Iterable[Record]) -> Record:
         "opened": ledger.opened["time"],
         "opened_by": ledger.opened["actor"],
         "lines": ledger.lines,
+        "sealed": ledger.sealed_at,
+        "reviews": [_review_document(record) for record in ledger.reviews],
         "exhibits": exhibits,
         "attachments": [
             {"line": item.line, "device": item.data["device"], "exhibit": item.exhibit, "by": item.actor}
             for item in ledger.attachments.values()
         ],
+    }
+
+
+def _possession_document(ledger: Ledger, name: str) -> Record | None:
+    """Who holds an original; None for a working copy, and in an examiner's own log."""
+    custody = ledger.possession.original(name)
+    if custody is None:
+        return None
+    return {
+        "state": str(custody.state),
+        "holder": fields(custody.holder),
+        "line": custody.line,
+        "authorised": [fields(one) for one in custody.authorised],
+        "place": custody.place,
+        "seals": list(custody.seals),
+        "told": custody.told,
+    }
+
+
+def _review_document(record: Record) -> Record:
+    data = record["data"]
+    return {
+        "line": record["seq"],
+        "by": record["actor"],
+        "first": data.get("first"),
+        "last": data.get("last"),
+        "note": data.get("note"),
     }
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from imgkit.custody.append import Unless
 from imgkit.custody.log import CustodyLog
+from imgkit.custody.possession import HANDLING
 from imgkit.errors import CustodyError, ImgkitError
 from imgkit.examination.acts import Act
 from imgkit.examination.cases import CaseChoice, choose_case, identity_in, stated, volatile_notice
@@ -76,6 +77,7 @@ class Examination:
         self._lines: list[int] = []
         self.spooled: str | None = None
         self.checkpointed = 0
+        self._warned: set[str | None] = set()
         self._stack = ExitStack()
 
     @classmethod
@@ -150,8 +152,12 @@ class Examination:
     def checkpoint_written(self, made: Made) -> None:
         """Note the line of a checkpoint, and tell the examiner what there is to tell of it."""
         self.checkpointed = made.line
-        self._written(made.line)
-        for text in made.notices:
+        self.written(made.line, made.notices)
+
+    def written(self, line: int, notices: Sequence[str] = ()) -> None:
+        """Note a line that was written through the log itself, and tell the examiner what there is to tell of it."""
+        self._written(line)
+        for text in notices:
             self._notify(text)
 
     def _settle(self) -> None:
@@ -198,6 +204,7 @@ class Examination:
 
     def act(self, kind: str, data: Record, *, exhibit: str | None = None) -> Act:
         """One act as a context manager: see Act."""
+        self._warn_of_gap(kind, exhibit)
         return Act(
             self.log,
             kind,
@@ -211,6 +218,14 @@ class Examination:
     def _missed(self, spooled: OutcomeSpooled) -> None:
         self.spooled = spooled.message
         self._notify(spooled.message)
+
+    def _warn_of_gap(self, kind: str, exhibit: str | None) -> None:
+        """Say once a run and exhibit that the act will be a CUSTODY_GAP; it is done and recorded all the same."""
+        if kind in HANDLING and exhibit not in self._warned:
+            from imgkit.examination.people import warn_of_gap
+
+            self._warned.add(exhibit)
+            warn_of_gap(self, exhibit, kind)
 
     def taking_down(self, kind: str, data: Record, *, exhibit: str | None = None) -> TakingDown:
         """An act that does not wait for the log: see TakingDown."""

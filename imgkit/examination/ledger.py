@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from imgkit.custody.possession import Possession
 from imgkit.custody.record import MALFORMED
 from imgkit.errors import CustodyError, UsageError
 from imgkit.examination.devices import is_same_device
@@ -122,13 +123,16 @@ class Ledger:
         self.attachments: dict[int, AttachmentRecord] = {}
         self.opened: Record = {}
         self.lines = 0
-        self.sealed = False
+        self.sealed_at: int | None = None
+        self.reviews: list[Record] = []
+        self.possession = Possession()
         self._intents: dict[str, Record] = {}
 
     def take(self, record: Record) -> None:
         """Add one record."""
         self.lines = record["seq"]
         kind, phase = record["type"], record["phase"]
+        self.possession.see(record)
         if record["seq"] == 1:
             self.opened = record
         if phase == "intent":
@@ -182,9 +186,11 @@ class Ledger:
         elif kind == "op.reconciled":
             self._reconciled(record, self._intents.pop(record["data"].get("op", ""), None))
         elif kind == "case.sealed":
-            self.sealed = True
+            self.sealed_at = record["seq"]
         elif kind == "case.reopened":
-            self.sealed = False
+            self.sealed_at = None
+        elif kind == "record.reviewed":
+            self.reviews.append(record)
 
     def _reconciled(self, record: Record, intent: Record | None) -> None:
         """A killed attach whose device was seen to be there is an attachment, too: its end is to be told."""

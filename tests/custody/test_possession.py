@@ -94,9 +94,18 @@ def test_hand_over_within_one_log(story: Story) -> None:
 
 def test_between_offer_and_arrival_nobody_may_act(story: Story) -> None:
     offer = story.give(JANE, BOB)
-    lines = [story.act("evidence.hashed", who, "EX1") for who in (JANE, BOB)]
+    lines = [story.act("evidence.attached", who, "EX1") for who in (JANE, BOB)]
     assert [gap[0] for gap in story.gaps] == lines
     assert f"handed over to Bob <bob@lab> at line {offer}" in story.gaps[0][1]
+
+
+@pytest.mark.parametrize("kind", ["evidence.hashed", "evidence.verified"])
+def test_on_arrival_the_receiver_looks_whether_it_is_the_same(story: Story, kind: str) -> None:
+    story.give(JANE, BOB)
+    story.act(kind, BOB, "EX1")
+    assert story.gaps == []
+    line = story.act(kind, JANE, "EX1")
+    assert [gap[0] for gap in story.gaps] == [line]
 
 
 def test_received_by_another_than_it_was_offered_to(story: Story) -> None:

@@ -1,0 +1,412 @@
+"""case transfer, receive, store, dispose, review, seal, reopen: who holds what, and what is closed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from imgkit.cli import options
+from imgkit.cli.checkpoint import SignerOption
+from imgkit.cli.output import Progress, emit, notice, say
+from imgkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from imgkit.custody.checkpoints import Made
+
+Document = dict[str, Any]
+
+MISMATCH, TROUBLE = 1, 3  # exit codes
+
+
+def _text(name: str, help_text: str) -> Any:
+    return typer.Option(name, metavar="TEXT", help=help_text, show_default=False)
+
+
+ExhibitsOption = Annotated[
+    list[str] | None,
+    typer.Option("--exhibit", metavar="EX1", help="Which exhibit; may be repeated.", show_default=False),
+]
+ImagesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--image", metavar="EX1=PATH", help="Where its image lies now; may be repeated.", show_default=False
+    ),
+]
+SealsOption = Annotated[
+    list[str] | None,
+    typer.Option("--seal", metavar="NUMBER", help="Seal on it; may be repeated.", show_default=False),
+]
+AuthorisedOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--authorised",
+        metavar="'NAME <ID>'",
+        help="Who else may examine it; may be repeated.",
+        show_default=False,
+    ),
+]
+NotRehashedOption = Annotated[
+    bool, typer.Option("--not-rehashed", help="Do not ask for every image; recorded with --reason.")
+]
+
+
+def transfer(
+    to: Annotated[
+        str | None,
+        typer.Option("--to", metavar="'NAME <ID>'", help="Who gets it.", show_default=False),
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option("-o", "--output", metavar="BAG", help="Folder for the bag; new.", show_default=False),
+    ] = None,
+    exhibit: ExhibitsOption = None,
+    purpose: Annotated[str | None, _text("--purpose", "What for.")] = None,
+    method: Annotated[str | None, _text("--method", "By hand, courier, upload …")] = None,
+    place: Annotated[str | None, _text("--place", "Where.")] = None,
+    condition: Annotated[str | None, _text("--condition", "Of the items and their packing.")] = None,
+    seal: SealsOption = None,
+    with_images: Annotated[
+        bool, typer.Option("--with-images", help="Put copies of the images into the bag.")
+    ] = False,
+    image: ImagesOption = None,
+    not_rehashed: NotRehashedOption = False,
+    bag_only: Annotated[
+        int | None,
+        typer.Option(
+            "--bag-only", metavar="LINE", help="Make the bag of that hand-over again.", show_default=False
+        ),
+    ] = None,
+    signer: SignerOption = None,
+    case: options.CaseOption = None,
+    examiner: options.ExaminerOption = None,
+    reason: options.ReasonOption = None,
+    progress: options.ProgressOption = None,
+    as_json: options.JsonOption = False,
+) -> int:
+    """Hand exhibits over: read them once more, record it, sign the log, and make a bag with a receipt in it."""
+    from imgkit.examination.handover import Wish, rebag
+    from imgkit.examination.handover import transfer as hand_over
+    from imgkit.examination.people import person
+
+    options.check_progress(progress)
+    if output is None:
+        raise UsageError("a hand-over needs a folder for its bag", hint="-o BAG")
+    if (to is None) == (bag_only is None):
+        raise UsageError("say who gets it, or which hand-over the bag is of", hint="--to 'NAME <ID>'")
+    _check_reason(not_rehashed, reason)
+    places = _places(image)
+    wish = None
+    if to is not None:
+        wish = Wish(
+            to=person(to, "--to"),
+            bag=output,
+            exhibits=tuple(exhibit or ()),
+            purpose=purpose,
+            method=method,
+            place=place,
+            condition=condition,
+            seals=tuple(seal or ()),
+            images=places,
+            rehash=not not_rehashed,
+            with_images=with_images,
+            signer=signer,
+        )
+    with (
+        options.open_examination(case, examiner, None, reason) as examination,
+        Progress(output, style=progress) as step,
+    ):
+        if wish is not None:
+            document = hand_over(examination, wish, progress=step)
+        else:
+            document = rebag(examination, bag_only or 0, output, images=places, signer=signer, progress=step)
+    if as_json:
+        emit(document)
+    return _told_transfer(document, quiet=as_json)
+
+
+def _told_transfer(document: Document, *, quiet: bool) -> int:
+    verdicts = document["verdicts"]
+    if document["transferred"] is None:
+        for name in document["refused"]:
+            notice(f"{name}: {verdicts[name]}")
+        notice("nothing was handed over; to hand it over as it is: --not-rehashed --reason TEXT")
+        return MISMATCH if "mismatch" in verdicts.values() else TROUBLE
+    if not quiet:
+        _say_person("handed over", document["transferred"], "to", document["to"])
+        say(
+            f"exhibits     {', '.join(document['exhibits'])}"
+            + ("" if document["rehashed"] else "  NOT RE-HASHED")
+        )
+        say(f"bag          {document['bag']['path']}")
+        say(f"receipt      {document['receipt']}")
+    return 0
+
+
+def receive(
+    bag: Annotated[str, typer.Argument(metavar="BAG", help="Folder that was handed over.")],
+    image: ImagesOption = None,
+    not_rehashed: NotRehashedOption = False,
+    receipt: Annotated[
+        str | None,
+        typer.Option(
+            "--receipt", metavar="TEXT|FILE", help="Receipt that came another way.", show_default=False
+        ),
+    ] = None,
+    signers: Annotated[
+        str | None,
+        typer.Option("--signers", metavar="FILE", help="Whom you trust to sign.", show_default=False),
+    ] = None,
+    method: Annotated[str | None, _text("--method", "How it came.")] = None,
+    place: Annotated[str | None, _text("--place", "Where it is now.")] = None,
+    condition: Annotated[str | None, _text("--condition", "In which it arrived.")] = None,
+    seal: SealsOption = None,
+    authorised: AuthorisedOption = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "-o", "--output", metavar="FILE", help="Write the receipt for the giver here.", show_default=False
+        ),
+    ] = None,
+    signer: SignerOption = None,
+    case: options.CaseOption = None,
+    examiner: options.ExaminerOption = None,
+    reason: options.ReasonOption = None,
+    progress: options.ProgressOption = None,
+    as_json: options.JsonOption = False,
+) -> int:
+    """Receive a bag: verify it and the log in it, read the images, record it in your own case, give a receipt back."""
+    from imgkit.examination.people import people
+    from imgkit.examination.receiving import Arrival
+    from imgkit.examination.receiving import receive as take_over
+
+    options.check_progress(progress)
+    _check_reason(not_rehashed, reason)
+    arrival = Arrival(
+        bag=bag,
+        images=_places(image),
+        rehash=not not_rehashed,
+        receipt=receipt,
+        signers=signers,
+        method=method,
+        place=place,
+        condition=condition,
+        seals=tuple(seal or ()),
+        authorised=tuple(people(authorised, "--authorised")),
+        back=output,
+        signer=signer,
+    )
+    with (
+        options.open_examination(case, examiner, None, reason) as examination,
+        Progress(bag, style=progress) as step,
+    ):
+        document = take_over(examination, arrival, progress=step)
+    if as_json:
+        emit(document)
+    return _told_receive(document, quiet=as_json)
+
+
+def _told_receive(document: Document, *, quiet: bool) -> int:
+    if document["received"] is None:
+        for problem in document["problems"][:20]:
+            notice(problem)
+        notice("this is not what was handed over: nothing was received")
+        return MISMATCH
+    verdicts = [one.get("verdict") for one in document["exhibits"]]
+    if not quiet:
+        _say_person("received", document["received"], "from", document["from"])
+        for one in document["exhibits"]:
+            name = one.get("exhibit", "no exhibit here yet")
+            say(f"{one['theirs']}: {name}, {one.get('verdict', 'NOT RE-HASHED')}")
+        if document["findings"]:
+            say(f"their log    {', '.join(document['findings'])}")
+        say(f"receipt      {document['receipt']}")
+    if "mismatch" in verdicts:
+        return MISMATCH
+    return TROUBLE if "unreadable" in verdicts else 0
+
+
+def store(
+    exhibit: Annotated[list[str], typer.Argument(metavar="EX1…", help="Exhibits.")],
+    place: Annotated[str, typer.Option("--place", metavar="TEXT", help="Where.", show_default=False)],
+    seal: SealsOption = None,
+    condition: Annotated[str | None, _text("--condition", "Of the items and their packing.")] = None,
+    authorised: AuthorisedOption = None,
+    case: options.CaseOption = None,
+    examiner: options.ExaminerOption = None,
+    reason: options.ReasonOption = None,
+    as_json: options.JsonOption = False,
+) -> int:
+    """Record where exhibits are kept, under which seals, and who may examine them."""
+    from imgkit.examination.closing import store as record_stored
+    from imgkit.examination.people import people
+
+    if not place.strip():
+        raise UsageError("the place is empty")
+    allowed = people(authorised, "--authorised")
+    with options.open_examination(case, examiner, None, reason) as examination:
+        document = record_stored(
+            examination, exhibit, place=place, seals=seal or (), condition=condition, authorised=allowed
+        )
+    _show(
+        document,
+        f"line {document['line']}: {', '.join(document['exhibits'])} stored: {place}",
+        as_json=as_json,
+    )
+    return 0
+
+
+def dispose(
+    exhibit: Annotated[list[str], typer.Argument(metavar="EX1…", help="Exhibits.")],
+    method: Annotated[
+        str, typer.Option("--method", metavar="TEXT", help="Returned, wiped, shredded …", show_default=False)
+    ],
+    authority: Annotated[str | None, _text("--authority", "Who ordered it.")] = None,
+    witness: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--witness", metavar="'NAME <ID>'", help="Who saw it; may be repeated.", show_default=False
+        ),
+    ] = None,
+    case: options.CaseOption = None,
+    examiner: options.ExaminerOption = None,
+    reason: options.ReasonOption = None,
+    as_json: options.JsonOption = False,
+) -> int:
+    """Record that exhibits were returned or destroyed. Nothing is deleted by imgkit."""
+    from imgkit.examination.closing import dispose as record_disposed
+    from imgkit.examination.people import people
+
+    if not method.strip():
+        raise UsageError("the method is empty")
+    saw = people(witness, "--witness")
+    with options.open_examination(case, examiner, None, reason) as examination:
+        document = record_disposed(examination, exhibit, method=method, authority=authority, witness=saw)
+    _show(
+        document,
+        f"line {document['line']}: {', '.join(document['exhibits'])} disposed of: {method}",
+        as_json=as_json,
+    )
+    return 0
+
+
+def review(
+    lines: Annotated[
+        str | None,
+        typer.Option("--lines", metavar="FIRST-LAST", help="Which; all by default.", show_default=False),
+    ] = None,
+    note: Annotated[str | None, _text("--note", "What the reviewer has to say.")] = None,
+    case: options.CaseOption = None,
+    examiner: options.ExaminerOption = None,
+    reason: options.ReasonOption = None,
+    as_json: options.JsonOption = False,
+) -> int:
+    """Sign off lines as a second pair of eyes; nobody reviews their own."""
+    from imgkit.examination.closing import review as record_review
+
+    first, last = _lines(lines)
+    with options.open_examination(case, examiner, None, reason) as examination:
+        document = record_review(examination, first, last, note=note)
+    _show(
+        document,
+        f"line {document['line']}: lines {document['first']} to {document['last']} reviewed",
+        as_json=as_json,
+    )
+    return 0
+
+
+def seal(
+    note: Annotated[str | None, _text("--note", "Why it is complete.")] = None,
+    signer: SignerOption = None,
+    case: options.CaseOption = None,
+    examiner: options.ExaminerOption = None,
+    reason: options.ReasonOption = None,
+    as_json: options.JsonOption = False,
+) -> int:
+    """Seal the case: nothing more is recorded in it until it is reopened."""
+    from imgkit.examination.closing import seal as seal_case
+
+    with options.open_examination(case, examiner, None, reason) as examination:
+        document, made = seal_case(examination, note=note, signer=signer)
+    _show_closed(document, made, "sealed", as_json=as_json)
+    return 0
+
+
+def reopen(
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="Why; recorded.", show_default=False)
+    ],
+    signer: SignerOption = None,
+    case: options.CaseOption = None,
+    examiner: options.ExaminerOption = None,
+    as_json: options.JsonOption = False,
+) -> int:
+    """Reopen a sealed case."""
+    from imgkit.examination.closing import reopen as reopen_case
+
+    if not reason.strip():
+        raise UsageError("reopening needs a reason")
+    with options.open_examination(case, examiner, None, reason) as examination:
+        document, made = reopen_case(examination, signer=signer)
+    _show_closed(document, made, "reopened", as_json=as_json)
+    return 0
+
+
+def _check_reason(not_rehashed: bool, reason: str | None) -> None:
+    if not_rehashed and not (reason or "").strip():
+        raise UsageError("--not-rehashed needs a --reason: it is recorded and reported")
+
+
+def _places(texts: Sequence[str] | None) -> dict[str, str]:
+    places: dict[str, str] = {}
+    for text in texts or ():
+        name, equals, path = text.partition("=")
+        if not (name and equals and path):
+            raise UsageError(f"--image takes EX1=PATH, not {text!r}")
+        places[name] = path
+    return places
+
+
+def _lines(text: str | None) -> tuple[int, int | None]:
+    if text is None:
+        return 1, None
+    first, dash, last = text.partition("-")
+    if not (first.isdecimal() and (last.isdecimal() or not dash)):
+        raise UsageError(f"--lines takes FIRST-LAST, not {text!r}")
+    return int(first), int(last if dash else first)
+
+
+def _say_person(what: str, line: int, word: str, person: Document) -> None:
+    say(f"{what} at line {line}, {word} {person['name']} <{person['id']}>")
+
+
+def _show(document: Document, text: str, *, as_json: bool) -> None:
+    if as_json:
+        emit(document)
+    else:
+        say(text)
+
+
+def _show_closed(document: Document, made: Made, what: str, *, as_json: bool) -> None:
+    signed = f"signed by {made.checkpoint.signer}" if made.signed else "UNSIGNED"
+    _show(
+        document,
+        f"{what} at line {document['line']}, checkpoint {document['checkpoint']}, {signed}",
+        as_json=as_json,
+    )
+    if not as_json:
+        say(f"receipt  {document['receipt']}")
+
+
+# command -> what runs, and an example
+COMMANDS: dict[str, tuple[Any, str]] = {
+    "transfer": (transfer, "imgkit case transfer --to 'Bob Roe <bob@court.example>' -o /media/usb/2026-0142"),
+    "receive": (receive, "imgkit case receive /media/usb/2026-0142 --case cases/77 -o receipt.txt"),
+    "store": (store, "imgkit case store EX1 --place 'evidence room, shelf 4' --seal 0815"),
+    "dispose": (dispose, "imgkit case dispose EX1 --method 'returned to its owner'"),
+    "review": (review, "imgkit case review --lines 1-57 --note 'read and understood'"),
+    "seal": (seal, "imgkit case seal --note 'report delivered'"),
+    "reopen": (reopen, "imgkit case reopen --reason 'appeal'"),
+}
