@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from imgkit.custody.record import printable
-from imgkit.custody.stamps import REPLY_LIMIT
+from imgkit.custody.stamp_reply import REPLY_LIMIT
 from imgkit.errors import HostError, UsageError
 
 if TYPE_CHECKING:

@@ -24,11 +24,20 @@ if TYPE_CHECKING:
 
     from cryptography.x509 import Certificate
 
-    from imgkit.custody.stamps import Token
+    from imgkit.custody.stamp_reply import Token
 
 Fault = tuple[Literal["signature", "usage", "chain"], str]
 
 OPENSSL_SECONDS = 30.0
+_NAMING = {
+    "1.2.840.113549.1.9.16.2.12": "sha1",
+    "1.2.840.113549.1.9.16.2.47": "sha256",
+}  # ESSCertID and its second version
+_DIGESTS = {
+    "2.16.840.1.101.3.4.2.1": "sha256",
+    "2.16.840.1.101.3.4.2.2": "sha384",
+    "2.16.840.1.101.3.4.2.3": "sha512",
+}
 _ROOTS = 2000  # certificates in a file of roots
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?Z")
 _VERIFY_ERROR = re.compile(r"Verify error:\s*([^:\n]+)")
@@ -70,6 +79,9 @@ def judge(reply: bytes, token: Token, sums: bytes, roots: bytes | None, at: str 
     subject, wrong = _subject(certificate), _usage(certificate)
     if wrong is not None:
         return Judged(trusted=False, problems=(("usage", wrong),), subject=subject)
+    if not _names(token.attributes, certificate):
+        text = "what is signed does not name the signer's certificate"
+        return Judged(trusted=False, problems=(("signature", text),), subject=subject)
     if roots is None or anchors is None:
         bad = _signature_fault(token)
         return Judged(trusted=False, problems=(bad,) if bad else (), subject=subject)
@@ -140,6 +152,32 @@ def _is_of(signer: der.Element, certificate: bytes) -> bool:
     except x509.ExtensionNotFound:
         return False
     return found.value.digest == signer.content
+
+
+def _names(attributes: der.Element, certificate: Certificate) -> bool:
+    """Whether the signed attributes name the certificate (RFC 3161, section 2.4.1; RFC 5816): openssl asks, the library not."""
+    from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415
+
+    encoded = certificate.public_bytes(Encoding.DER)
+    try:
+        stated = [
+            _first_name(values, _NAMING[kind.oid()])
+            for attribute in attributes.children()
+            for kind, values in [attribute.of(der.SEQUENCE).children()]
+            if kind.oid() in _NAMING
+        ]
+        return bool(stated) and all(hashlib.new(name, encoded).digest() == digest for name, digest in stated)
+    except (ValueError, IndexError):
+        return False
+
+
+def _first_name(values: der.Element, algorithm: str) -> tuple[str, bytes]:
+    """Algorithm and digest of the first certificate that a SigningCertificate names: the signer's."""
+    (value,) = values.of(der.SET).children()
+    first = value.of(der.SEQUENCE).children()[0].children()[0].of(der.SEQUENCE).children()
+    if first[0].tag == der.SEQUENCE:
+        algorithm, first = _DIGESTS.get(first[0].children()[0].oid(), ""), first[1:]
+    return algorithm, first[0].of(der.OCTET_STRING).content
 
 
 def _subject(certificate: Certificate) -> str | None:

@@ -6,38 +6,28 @@ can hold it against the authority's certificates: `openssl ts -verify -data 0000
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
 import os
 import re
 import secrets
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 from imgkit.custody import der
 from imgkit.custody.der import Element, NotDer
 from imgkit.custody.durable import told
 from imgkit.custody.record import printable
+from imgkit.custody.stamp_reply import Info, Refused, Token, read_reply
 from imgkit.errors import CustodyError
 
 if TYPE_CHECKING:
     from imgkit.custody.stamp_trust import Judged
 
-REPLY_LIMIT = 1 << 20  # bytes
 ROOTS_LIMIT = 4 << 20  # bytes: every root that browsers trust takes a quarter of it
 QUERY_LIMIT = 4096
 _NONCE_BITS = 63  # some authorities take no number that needs a ninth byte
 _SHA256 = "2.16.840.1.101.3.4.2.1"
 _SHA256_DER = bytes.fromhex("0609608648016503040201")
-_SIGNED_DATA = "1.2.840.113549.1.7.2"  # RFC 5652, section 5.1
-_TST_INFO = "1.2.840.113549.1.9.16.1.4"  # RFC 3161, section 2.4.2
-_GRANTED = (0, 1)  # granted; granted with modifications
-_STATUS = {2: "rejected", 3: "waiting", 4: "revocation warning", 5: "revoked"}
-_FAILURES = {  # RFC 3161, section 2.4.2: bits of failInfo
-    0: "unknown algorithm", 2: "bad request", 5: "bad data format", 14: "no time source", 15: "policy not accepted",
-    16: "extension not accepted", 17: "additional information not available", 25: "system failure",
-}  # fmt: skip
-_TIME = re.compile(rb"(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(?:\.(\d{0,11}[1-9]))?Z")
 _SKI = 0x80  # [0] IMPLICIT SubjectKeyIdentifier
 _DIRECTORY_NAME = 0xA4
 _PEM = re.compile(rb"-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----")
@@ -103,34 +93,6 @@ class StampFacts:
         return not self.problems
 
 
-class Token(NamedTuple):
-    """A reply taken apart.
-
-    Attributes:
-        encoded: The token: CMS SignedData.
-        info: The signed part: TSTInfo.
-        certificates: DER of each.
-        signer: SignerIdentifier.
-    """
-
-    encoded: bytes
-    info: _Info
-    certificates: tuple[bytes, ...]
-    signer: Element
-
-
-class _Info(NamedTuple):
-    """TSTInfo."""
-
-    time: str
-    serial: int
-    policy: str
-    algorithm: str
-    imprint: bytes
-    nonce: int | None
-    tsa: Element | None
-
-
 def imprint_of(sums: bytes) -> str:
     """SHA-256 of the bytes of a `.sums` file: all that an authority learns."""
     return hashlib.sha256(sums).hexdigest()
@@ -191,7 +153,7 @@ def check_reply(
     """
     try:
         token = read_reply(reply)
-    except _Refused as refused:
+    except Refused as refused:
         return StampFacts(problems=(StampProblem(refused.kind, str(refused)),))
     facts = _stated(token)
     problems = _differences(token.info, sums, nonce)
@@ -206,7 +168,7 @@ def imprint_in(reply: bytes) -> str | None:
     """The SHA-256 that a reply was made for, hex digits; None where it is no granted reply over a SHA-256."""
     try:
         info = read_reply(reply).info
-    except _Refused:
+    except Refused:
         return None
     return info.imprint.hex() if info.algorithm == _SHA256 else None
 
@@ -225,112 +187,6 @@ def read_roots(roots: str | os.PathLike[str]) -> bytes:
             f"{path!r} holds no certificates as PEM", hint="-----BEGIN CERTIFICATE-----, one after another"
         )
     return data
-
-
-class _Refused(ValueError):
-    """A reply that holds no stamp."""
-
-    def __init__(self, kind: ProblemKind, text: str) -> None:
-        super().__init__(text)
-        self.kind: ProblemKind = kind
-
-
-def read_reply(reply: bytes) -> Token:
-    """Take a reply apart: status, token, what it states.
-
-    Raises:
-        _Refused: It is none, or the authority did not grant it.
-    """
-    if len(reply) > REPLY_LIMIT:
-        raise _Refused("malformed", f"{len(reply):,} bytes are no time-stamp reply")
-    try:
-        parts = der.whole(reply).children()
-        _check_status(parts[0].of(der.SEQUENCE))
-        if len(parts) != 2:  # noqa: PLR2004 - status and token
-            raise NotDer("it holds no stamp")
-        return _read_token(parts[1].of(der.SEQUENCE))
-    except _Refused:
-        raise
-    except (NotDer, ValueError, IndexError) as error:
-        text = _looks_like(reply) or str(error)
-        raise _Refused("malformed", f"no time-stamp reply: {text}") from error
-
-
-def _looks_like(reply: bytes) -> str | None:
-    start = reply[:256].lstrip().lower()
-    if not reply:
-        return "it is empty"
-    return "it is a web page" if start.startswith((b"<!doctype", b"<html", b"<?xml")) else None
-
-
-def _check_status(info: Element) -> None:
-    """PKIStatusInfo: INTEGER, and why not in words and bits."""
-    status, *rest = info.children()
-    if status.integer() in _GRANTED:
-        return
-    said = _STATUS.get(status.integer(), f"status {status.integer()}")
-    texts = [word for part in rest if part.tag == der.SEQUENCE for word in _texts(part)]
-    texts += [word for part in rest if part.tag == der.BIT_STRING for word in _failures(part.content)]
-    raise _Refused("status", f"the authority {said} the query" + (f": {'; '.join(texts)}" if texts else ""))
-
-
-def _texts(part: Element) -> list[str]:
-    return [printable(text.content[:200]) for text in part.children()[:4]]
-
-
-def _failures(bits: bytes) -> list[str]:
-    return [
-        name
-        for bit, name in _FAILURES.items()
-        if bits[1:][bit // 8 : bit // 8 + 1] and bits[1 + bit // 8] & 0x80 >> bit % 8
-    ]
-
-
-def _read_token(content: Element) -> Token:
-    """ContentInfo with SignedData, which has one signer and holds TSTInfo (RFC 3161, section 2.4.2)."""
-    kind, explicit = content.children()
-    (signed,) = explicit.of(der.CONTEXT_0).children()
-    if kind.oid() != _SIGNED_DATA:
-        raise NotDer(f"its token is {kind.oid()}, no signed data")
-    _version, _algorithms, encapsulated, *rest = signed.of(der.SEQUENCE).children()
-    inner, octets = encapsulated.of(der.SEQUENCE).children()
-    (octet,) = octets.of(der.CONTEXT_0).children()
-    if inner.oid() != _TST_INFO:
-        raise NotDer(f"it signs {inner.oid()}, no time stamp")
-    (signer,) = rest[-1].of(der.SET).children()
-    held = [one for part in rest[:-1] if part.tag == der.CONTEXT_0 for one in part.children()]
-    certificates = tuple(one.encoded for one in held if one.tag == der.SEQUENCE)
-    info = _read_info(octet.of(der.OCTET_STRING).content)
-    return Token(content.encoded, info, certificates, signer.of(der.SEQUENCE).children()[1])
-
-
-def _read_info(data: bytes) -> _Info:
-    version, policy, imprint, serial, time, *rest = der.whole(data).children()
-    if version.integer() != 1:
-        raise NotDer(f"version {version.integer()} of a time stamp")
-    algorithm, digest = imprint.of(der.SEQUENCE).children()
-    nonces = [part.integer() for part in rest if part.tag == der.INTEGER]
-    names = [part for part in rest if part.tag == der.CONTEXT_0]
-    return _Info(
-        _time(time.of(der.GENERALIZED_TIME).content),
-        serial.integer(),
-        policy.oid(),
-        algorithm.of(der.SEQUENCE).children()[0].oid(),
-        digest.of(der.OCTET_STRING).content,
-        nonces[0] if nonces else None,
-        names[0] if names else None,
-    )
-
-
-def _time(written: bytes) -> str:
-    match = _TIME.fullmatch(written)
-    if match is None:
-        raise NotDer(f"{written[:40]!a} is no time")
-    year, month, day, hour, minute, second = (part.decode() for part in match.groups()[:6])
-    fraction = (match[7] or b"").decode()[:6].ljust(6, "0")
-    text = f"{year}-{month}-{day}T{hour}:{minute}:{second}.{fraction}"
-    dt.datetime.fromisoformat(text)  # raises where no calendar has it
-    return f"{text}Z"
 
 
 def _stated(token: Token) -> StampFacts:
@@ -357,7 +213,7 @@ def _name(stated: Element | None) -> str | None:
         return None
 
 
-def _differences(info: _Info, sums: bytes, nonce: int | None) -> list[StampProblem]:
+def _differences(info: Info, sums: bytes, nonce: int | None) -> list[StampProblem]:
     found, wanted = list[StampProblem](), imprint_of(sums)
     if info.algorithm != _SHA256 or info.imprint.hex() != wanted:
         text = f"it stamps {info.imprint.hex()[:64]}, and the checkpoint's sums have the SHA-256 {wanted}"

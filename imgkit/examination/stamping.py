@@ -114,7 +114,8 @@ def import_reply(
         CustodyError: No such file; no checkpoint; no stamp in the reply; it could not be kept.
     """
     from imgkit.custody.anchoring import point_of, sums_of_point, tsa_name
-    from imgkit.custody.stamps import QUERY_LIMIT, REPLY_LIMIT, read_query
+    from imgkit.custody.stamp_reply import REPLY_LIMIT
+    from imgkit.custody.stamps import QUERY_LIMIT, read_query
 
     identity = _identity(examination)
     reply = read_file(path, REPLY_LIMIT, identity)

@@ -238,6 +238,15 @@ def test_a_signature_of_another_key(authority: Authority) -> None:
     assert kinds(check_reply(swapped, sums=SUMS, roots=authority.roots))[0] in {"signature", "malformed"}
 
 
+def test_the_signed_part_must_name_the_certificate(authority: Authority) -> None:
+    info = make_info(SUMS, 7, NOW)
+    assert checked(authority, make_reply(authority.signer, info, naming="1.2.840.113549.1.9.16.2.12")) == []
+    assert checked(authority, make_reply(authority.signer, info, named=authority.root)) == ["signature"]
+    assert checked(authority, make_reply(authority.signer, info, naming="1.2.840.113549.1.9.16.2.99")) == [
+        "signature"
+    ]
+
+
 @pytest.mark.parametrize("with_roots", [True, False])
 def test_another_time_put_into_a_reply(authority: Authority, reply: bytes, *, with_roots: bool) -> None:
     time = str(check_reply(reply, sums=SUMS).time)

@@ -191,19 +191,35 @@ def make_info(sums: bytes, nonce: int | None, time: dt.datetime, *, serial: int 
 
 
 def make_reply(
-    signer: Issued, info: bytes, *, certificates: Sequence[Issued] | None = None, status: bytes = GRANTED
+    signer: Issued,
+    info: bytes,
+    *,
+    certificates: Sequence[Issued] | None = None,
+    status: bytes = GRANTED,
+    named: Issued | None = None,
+    naming: str = "1.2.840.113549.1.9.16.2.47",
 ) -> bytes:
-    """A reply made by hand: of any time, by a certificate for anything, with certificates in any order."""
+    """A reply made by hand: of any time, by a certificate for anything, with certificates in any order.
+
+    Args:
+        signer: Whose key signs.
+        info: TSTInfo.
+        certificates: What is in the reply; the signer's by default.
+        status: PKIStatusInfo.
+        named: Whose certificate the signed attributes name; the signer's by default.
+        naming: By which attribute: SigningCertificateV2, or the first one with a SHA-1.
+    """
     encoded = signer.der
     digest = der.encode(der.OCTET_STRING, hashlib.sha256(info).digest())
-    named = der.encode(der.OCTET_STRING, hashlib.sha256(encoded).digest())
-    for _level in range(3):  # SigningCertificateV2: certs: ESSCertIDv2
-        named = der.encode(der.SEQUENCE, named)
+    algorithm = "sha256" if naming.endswith(".47") else "sha1"
+    name = der.encode(der.OCTET_STRING, hashlib.new(algorithm, (named or signer).der).digest())
+    for _level in range(3):  # SigningCertificate: certs: ESSCertID
+        name = der.encode(der.SEQUENCE, name)
     tst_info = oid("1.2.840.113549.1.9.16.1.4")
     attributes = [
         attribute("1.2.840.113549.1.9.3", tst_info),
         attribute("1.2.840.113549.1.9.4", digest),
-        attribute("1.2.840.113549.1.9.16.2.47", named),
+        attribute(naming, name),
     ]
     signed = b"".join(sorted(attributes))
     signature = signer.key.sign(der.encode(der.SET, signed), ec.ECDSA(hashes.SHA256()))
