@@ -34,9 +34,11 @@ def text(value: Any) -> str:
 
 
 def in_words(value: Mapping[str, Any]) -> str:
-    """`make: Samsung, serial: S3Z9`; of what lies in an enclosure that is not there, its name."""
+    """`make: Samsung, serial: S3Z9`; a person as `Jane Doe <jane@lab>`; of an enclosure that is not there its name."""
     if is_reference(value):
         return f"[{value['count']} in enclosure {value['enclosure']}]"
+    if value.keys() == {"name", "id"}:
+        return f"{text(value['name'])} <{text(value['id'])}>"
     return ", ".join(f"{key}: {text(item)}" for key, item in value.items())
 
 

@@ -123,12 +123,50 @@ def _of_type(act: Act) -> Iterator[tuple[str, str]]:
         yield from _some(data, "source", "target", "driver", "options", "view", "journal", "why")
     elif act.type == "evidence.added":
         yield from _some(data, "description", "copy_of", "format", "size", "source", "acquired")
+    elif act.type.startswith("custody."):
+        yield from _custody(data)
+    elif act.type.startswith("receipt."):
+        yield from _some(data, "to", "from", "by", "size", "head", "file", "name", "text")
     elif act.type == "correction.added":
         yield from _some(data, "line", "field", "was", "now", "why")
     elif act.type == "log.checkpointed":
         yield from _some(data, "n", "size", "head", "signer", "fingerprint", "reason")
         if "signature" not in data:
             yield "signed", "no"
+
+
+def _custody(data: Data) -> Iterator[tuple[str, str]]:
+    """Whose hands it passed through and how; what each exhibit was found to be at that moment."""
+    first = (
+        "from",
+        "to",
+        "by",
+        "method",
+        "place",
+        "condition",
+        "seals",
+        "purpose",
+        "authorised",
+        "with_images",
+    )
+    yield from _some(data, *first)
+    for item in items(data.get("exhibits")):
+        name = text(item.get("exhibit"))
+        yield name, _at_hand_over(item) or "as recorded"
+        digests = mapping(item.get("digests"))
+        yield from ((f"{name} {algorithm}", text(value)) for algorithm, value in sorted(digests.items()))
+    yield from _some(data, *(key for key in data if key not in {*first, "exhibits", "rehashed"}))
+
+
+def _at_hand_over(item: Data) -> str:
+    """Whether an exhibit was read when it changed hands, and what its last verification had come to."""
+    words = []
+    if "rehashed" in item:
+        words.append("read once more" if item["rehashed"] is True else "NOT read once more")
+    checked = mapping(item.get("checked"))
+    if checked:
+        words.append(f"last verified at line {text(checked.get('line'))}: {text(checked.get('verdict'))}")
+    return ", ".join(words)
 
 
 def _read(act: Act) -> Iterator[tuple[str, str]]:

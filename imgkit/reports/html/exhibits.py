@@ -16,6 +16,18 @@ if TYPE_CHECKING:
     from imgkit.reports.view import Act, CaseView, Verdict
 
 FILES_SHOWN = 12
+_PROOF = {
+    "read_only": "read-only",
+    "blkroget": "BLKROGET",
+    "lo_flags": "loop flags",
+    "sysfs_ro": "sysfs read-only",
+    "offset": "offset",
+    "sizelimit": "size limit",
+    "block_size": "block size",
+    "diskseq": "disk sequence",
+    "sectors_written": "sectors written",
+    "sectors_discarded": "sectors discarded",
+}
 
 
 def overview(case: CaseView) -> Markup:
@@ -232,25 +244,20 @@ def _details(act: Act) -> Markup:
 
 
 def _visible(item: Exhibit) -> Markup:
-    rows = (
-        (
-            said(one.device),
-            _extent(one),
-            join((when(one.begun.when), Markup(" "), line_link(one.line))),
-            _ended(one),
-            _proof(one),
-            _mounts(one),
-        )
-        for one in item.attachments
-    )
-    headers = ("Device or file", "Bytes", "From", "Until", "Read-only, as the kernel answered", "Mounted at")
     return section(
-        "Attachments and mounts", "", table("Where it was visible, read-only", headers, rows), level=4
+        "Where it was visible, read-only", "", *(_presence(one) for one in item.attachments), level=4
     )
 
 
-def _extent(one: Attachment) -> str:
-    return "" if one.offset is None or one.length is None else f"{one.length:,} at {one.offset:,}"
+def _presence(one: Attachment) -> Markup:
+    where = "" if one.offset is None or one.length is None else f"{one.length:,} bytes at {one.offset:,} as "
+    rows = [
+        ("From", join((when(one.begun.when), " ", line_link(one.line), ", by ", said(str(one.begun.actor))))),
+        ("Until", _ended(one)),
+        ("Mounted at", _mounts(one)),
+        ("Proof", _proof(one)),
+    ]
+    return el("div", el("p", el("b", where, said(one.device))), facts(rows), cls="presence")
 
 
 def _ended(one: Attachment) -> Markup:
@@ -264,8 +271,11 @@ def _ended(one: Attachment) -> Markup:
 
 
 def _proof(one: Attachment) -> Markup:
-    words = [f"{name} {value}" for name, value in one.read_only]
-    return said(", ".join([*words, *([f"guard {one.guard}"] if one.guard else [])]))
+    """What the kernel answered when it was asked."""
+    known = dict(one.read_only)
+    words = [f"{name} {known.pop(key)}" for key, name in _PROOF.items() if key in known]
+    words += [f"guard {one.guard}"] if one.guard else []
+    return said("; ".join(words))
 
 
 def _mounts(one: Attachment) -> Markup:

@@ -13,6 +13,7 @@ LONG = 2_000  # characters of a text that are shown; the log has the rest
 GROUP = 8  # digits of a hash between which it may be wrapped
 
 _HEX = re.compile(r"[0-9a-f]{16,256}\Z")
+_WORD = re.compile(r"[A-Za-z0-9_.:-]{1,20}(?: [0-9]{1,4})?\Z")
 _LANG = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
@@ -48,7 +49,9 @@ def _character(char: str, *, lines: bool) -> str:
 
 
 def said(value: str) -> Markup:
-    """Text of people or of images: set apart, so that its direction does not reach beyond it."""
+    """Text of people or of images: set apart, so that its direction does not reach beyond it; a short word needs no care."""
+    if _WORD.match(value):
+        return text(value)
     return Markup(f"<bdi>{text(value)}</bdi>") if value else Markup("")
 
 

@@ -26,7 +26,6 @@ _STATIONS = (
     "evidence.changed",
     "receipt.",
 )
-_HANDS = ("from", "to", "method", "place", "condition", "seals", "purpose")
 
 
 def time_line(case: CaseView) -> Markup:
@@ -37,7 +36,8 @@ def time_line(case: CaseView) -> Markup:
             "li",
             when(act.when),
             el("b", title(act)),
-            join((Markup(" "), said(act.exhibit))) if act.exhibit else Markup(""),
+            Markup(" "),
+            said(", ".join(act.exhibits)),
             Markup(" "),
             line_link(act.line),
             el("div", *_hands(act)),
@@ -50,12 +50,9 @@ def time_line(case: CaseView) -> Markup:
 
 def _hands(act: Act) -> Iterator[Markup]:
     """Who, and for a custody event between whom and how."""
-    yield join((text("by "), said(str(act.actor))))
-    if act.type.startswith(("custody.", "receipt.")):
-        known = [*_HANDS, *sorted(act.data.keys() - set(_HANDS))]
-        yield facts((key, said(dict(told(act)).get(key, ""))) for key in known)
-    if act.reason:
-        yield el("div", text("Reason: "), said(act.reason))
+    yield join(("by ", said(str(act.actor))))
+    if act.type.startswith(("custody.", "receipt.", "case.sealed", "case.reopened")):
+        yield facts((name, _value(value)) for name, value in told(act))
 
 
 def coverage(case: CaseView) -> Markup:
@@ -188,7 +185,7 @@ def _act(act: Act) -> Markup:
         "tr",
         el("td", lines, cls="r"),
         el("td", when(act.when), *_clock(act)),
-        el("td", el("b", title(act)), Markup(" "), said(act.exhibit), *_result(act)),
+        el("td", el("b", title(act)), Markup(" "), said(", ".join(act.exhibits)), *_result(act)),
         el("td", said(act.actor.name)),
         el("td", _told(act), corrections(act.corrections)),
         id=f"l{act.line}",
@@ -220,3 +217,7 @@ def _told(act: Act) -> Markup:
         )
         for name, value in told(act)
     )
+
+
+def _value(value: str) -> Markup:
+    return digest(value) if _HASH.match(value) else said(value)
