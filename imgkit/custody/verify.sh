@@ -5,27 +5,55 @@
 #   sh verify.sh FOLDER             another case folder
 #   sh verify.sh custody.jsonl      a log alone
 #
-# Needs: sha256sum split head tail od (coreutils), awk, cmp (diffutils), grep, xargs (findutils), jq 1.6 or later.
+#   -s FILE   whose signatures you trust: allowed_signers, as ssh-keygen(1) describes it
+#   -r FILE   keys that are no longer trusted: a KRL, or public keys
+#   -t FILE   certificates (PEM) of the time stamp authorities you trust
+#   -k TEXT   a receipt that somebody else held, or a file with it; may be repeated
+#
+# Needs: sha256sum split head tail od base64 date (coreutils), awk, cmp (diffutils), grep, xargs (findutils), jq 1.6 or
+# later; ssh-keygen where something is signed, openssl where something is stamped.
 # Reads only: nothing outside a temporary folder is written. Use the copy of a tool that you trust, and read this file
 # first: whoever can change the log can change the script beside it.
 #
 # Exit: 0 nothing wrong found, 1 something is wrong, 3 could not look. Codes are those of docs/verification-policy.md.
-# Not checked here: whether each record has all fields of its type, its clocks, attachments, checkpoints, receipts.
+# Not checked here: whether each record has all fields of its type, its clocks, attachments, who held an exhibit, the Merkle
+# roots of checkpoints, keys that are weak but for Ed25519 keys of small order.
 
 set -eu
 LC_ALL=C
-export LC_ALL
+TZ=UTC
+export LC_ALL TZ
 
 cannot() { echo "verify.sh: $*" >&2; exit 3; }
+need() { command -v "$1" >/dev/null || cannot "this needs $1, which is not installed"; }
+absolute() { case $1 in /*) printf '%s\n' "$1" ;; *) printf '%s\n' "$PWD/$1" ;; esac; }
 
-for tool in sha256sum split head tail od awk cmp grep xargs jq mktemp; do
-    command -v "$tool" >/dev/null || cannot "this needs $tool, which is not installed"
+for tool in sha256sum split head tail od awk cmp grep xargs jq mktemp; do need "$tool"; done
+
+T=$(mktemp -d) || cannot "no temporary folder"
+trap 'rm -rf -- "$T"' EXIT
+trap 'exit 3' HUP INT TERM
+
+signers='' revoked='' roots=''
+: >"$T/receipts"
+while getopts s:r:t:k: option; do
+    case $option in
+        s) signers=$(absolute "$OPTARG") && [ -r "$signers" ] || cannot "cannot read $OPTARG" ;;
+        r) revoked=$(absolute "$OPTARG") && [ -r "$revoked" ] || cannot "cannot read $OPTARG" ;;
+        t) roots=$(absolute "$OPTARG") && [ -r "$roots" ] || cannot "cannot read $OPTARG" ;;
+        k)
+            if [ -f "$OPTARG" ]; then cat -- "$OPTARG"; else printf '%s\n' "$OPTARG"; fi \
+                | tr -s '[:space:]' ' ' | tr '[:upper:]' '[:lower:]' | grep -o 'imgkit-receipt/1\( [0-9a-f-]*\)\{5\}' >>"$T/receipts" \
+                || cannot "there is no receipt in $OPTARG"
+            ;;
+        *) cannot "usage: verify.sh [-s SIGNERS] [-r REVOKED] [-t ROOTS] [-k RECEIPT] [FOLDER or custody.jsonl]" ;;
+    esac
 done
-
+shift $((OPTIND - 1))
 case $# in
     0) place=$(dirname -- "$0") ;;
     1) place=$1 ;;
-    *) cannot "usage: verify.sh [FOLDER or custody.jsonl]" ;;
+    *) cannot "usage: verify.sh [-s SIGNERS] [-r REVOKED] [-t ROOTS] [-k RECEIPT] [FOLDER or custody.jsonl]" ;;
 esac
 if [ -d "$place" ]; then log=$place/custody.jsonl; else log=$place; fi
 if [ ! -f "$log" ] || [ ! -r "$log" ]; then cannot "no readable custody log at $log"; fi
@@ -36,13 +64,10 @@ case $log in
 esac
 if [ -n "$folder" ]; then folder=$(cd -- "$folder" && pwd); fi
 
-T=$(mktemp -d) || cannot "no temporary folder"
-trap 'rm -rf -- "$T"' EXIT
-trap 'exit 3' HUP INT TERM
-
 # ---- 1. A copy, so that every tool sees the same bytes -------------------------------------------------------------
 cat -- "$log" >"$T/log" || cannot "cannot read $log"
 unended=0
+if [ "$(head -c 2 "$T/log" | od -An -tx1 | tr -d ' ')" = 1f8b ]; then cannot "$log is gzip: unpack a copy (gunzip -k)"; fi
 if [ ! -s "$T/log" ]; then
     echo "FAIL SCHEMA: the log is empty; a log never is"
     echo "WRONG: $log is empty"
@@ -207,12 +232,282 @@ if [ -n "$folder" ]; then
     cat beside
     failed=$((failed + $(grep -c '^FAIL' beside || true)))
     warned=$((warned + $(grep -c '^WARN' beside || true)))
-    for other in checkpoints receipts; do
-        if [ -n "$(ls -A -- "$folder/$other" 2>/dev/null)" ]; then echo "NOTE: the files in $other/ were not checked; see README.txt"; fi
-    done
 fi
 
-# ---- 6. The answer --------------------------------------------------------------------------------------------------------
+# ---- 6. Checkpoints: their chain, their files, and what they say of the first lines --------------------------------------
+: >told
+tell() { # severity, code, line or nothing, sentence
+    if [ -n "$3" ]; then printf '%s %s line %d: %s\n' "$1" "$2" "$3" "$4"; else printf '%s %s: %s\n' "$1" "$2" "$4"; fi >>told
+}
+sha() { sha256sum <"$1" | cut -c 1-64; }
+said() { sed -n "s/^$1: //p" "$2"; }
+
+prefix() { # size, bytes, head, file: what somebody says of the first lines; "cut", "forked" or "same"
+    if [ "$1" -gt "$lines" ]; then echo cut; return; fi
+    if [ "$1" -lt 1 ] || [ "$(sed -n "$1p" hashes)" != "$3" ]; then echo forked; return; fi
+    if [ "$(head -n "$1" log | wc -c)" -ne "$2" ] || [ "$(head -n "$1" log | sha256sum | cut -c 1-64)" != "$4" ]; then
+        echo forked
+        return
+    fi
+    echo same
+}
+
+is_body() { # exactly the lines of a checkpoint, in their order
+    awk '
+    BEGIN {
+        split("n log case size bytes head file merkle prev time signer reason", name, " ")
+        split("N U T N N H H H H D T T", kind, " ")
+        hex = "^[0-9a-f]+$"
+    }
+    NR == 1 { if ($0 != "imgkit-checkpoint/v1") bad = 1; next }
+    {
+        key = name[NR - 1]; value = substr($0, length(key) + 3); k = kind[NR - 1]
+        if (key == "" || index($0, key ": ") != 1 || value == "" || length(value) > 1024 || value ~ /[^ -~]/) bad = 1
+        else if (k == "N" && value !~ /^(0|[1-9][0-9]*)$/) bad = 1
+        else if (k == "H" && (length(value) != 64 || value !~ hex)) bad = 1
+        else if (k == "U" && (length(value) != 36 || value !~ /^[0-9a-f-]+$/)) bad = 1
+        else if (k == "D" && (length(value) != 27 || value !~ /^[0-9:T.-]+Z$/)) bad = 1
+    }
+    END { exit bad || NR != 13 }' "$1" && [ "$(tail -c 1 "$1" | od -An -tx1 | tr -d ' ')" = 0a ]
+}
+
+# One row for each record of a checkpoint: line, n, size, bytes, head, file, prev, body, signature; and of each stamp.
+awk -F '\t' '$1 == "record" && ($6 == "log.checkpointed" || $6 == "log.anchored") { print NR, $6 }' said >wanted
+awk 'FILENAME == "wanted" { want[$1] = $2; next } FNR in want { printf "%d\t%s\t%s\n", FNR, want[FNR], $0 }' wanted log >kept
+jq -rR 'split("\t") as $row | ($row[2:] | join("\t") | fromjson? // {}).data as $data | select($data | type == "object")
+  | [$row[1], $row[0]] + if $row[1] == "log.anchored" then [$data.file, $data.sha256]
+    else [$data.n, $data.size, $data.bytes, $data.head, $data.file, $data.prev, $data.body, $data.signature] end
+  | map(if . == null or . == "" then "-" else tostring end) | join(" ")' kept >recorded || cannot "jq cannot read the log"
+grep '^log.checkpointed ' recorded | cut -d ' ' -f 2- >records || true
+grep '^log.anchored ' recorded | cut -d ' ' -f 2- >stamps || true
+the_case=$(head -n 1 log | jq -r 'try (.data.number // "-" | tostring | .[0:200]) catch "-"' 2>/dev/null || echo -)
+last_recorded=$(awk 'BEGIN { n = 0 } $2 + 0 > n { n = $2 } END { print n }' records)
+awk '{ n = $2 == "-" ? known + 1 : $2; if (n != known + 1) print $1, n, known; if (n > known) known = n }' records >jumps
+while read -r line n known; do tell FAIL CHECKPOINT_CHAIN "$line" "records checkpoint $n after checkpoint $known"; done <jumps
+
+: >numbers
+: >listed
+if [ -n "$folder" ] && [ -d "$folder/checkpoints" ]; then
+    find "$folder/checkpoints" -mindepth 1 -maxdepth 1 ! -name '.*.tmp' -print | sed 's,.*/,,' | sort >listed
+fi
+while read -r name; do
+    number=$(printf '%s\n' "$name" | sed -n 's/^\([0-9]\{6,\}\)\(\.txt\|\.txt\.sig\|\.sums\|\.sums\.[A-Za-z0-9._-]*\.tsr\)$/\1/p')
+    plain=$(printf '%s\n' "$number" | sed 's/^0*//')
+    if [ -z "$plain" ] || [ "$(printf '%06d' "$plain")" != "$number" ]; then
+        tell FAIL EXTRA_FILE '' "checkpoints/$name is no file of a checkpoint"
+    elif [ ! -f "$folder/checkpoints/$number.txt" ] && ! awk -v n="$plain" '$2 == n { found = 1 } END { exit !found }' records; then
+        tell FAIL EXTRA_FILE '' "checkpoints/$name belongs to no checkpoint"
+    else
+        echo "$plain" >>numbers
+    fi
+done <listed
+awk '$2 != "-" { print $2 }' records >>numbers
+sort -n -u numbers >all
+
+signature() { # n, line, body, signature, principal, time: prints "trusted", "own" or nothing, and tells what is wrong
+    list=$signers
+    if [ -z "$list" ] && [ -s "$folder/allowed_signers" ] && [ -f "$folder/allowed_signers" ]; then list=$folder/allowed_signers; fi
+    at=$(printf '%s' "$6" | sed 's/\..*//; s/[^0-9]//g')
+    if small_order "$4"; then tell FAIL WEAK_KEY "$2" "the signature of checkpoint $1 is of a key of small order"; return 0; fi
+    if [ -n "$list" ] && ssh-keygen -Y verify -f "$list" -I "$5" -n custody@imgkit -s "$4" -O verify-time="$at" \
+        ${revoked:+-r "$revoked"} <"$3" >/dev/null 2>&1; then
+        if [ -n "$signers" ]; then echo trusted; else echo own; fi
+    elif ! ssh-keygen -Y check-novalidate -n custody@imgkit -s "$4" <"$3" >/dev/null 2>&1; then
+        tell FAIL BAD_SIGNATURE "$2" "the signature of checkpoint $1 is none of these bytes"
+    elif [ -n "$list" ] && [ -n "$revoked" ] && ssh-keygen -Y verify -f "$list" -I "$5" -n custody@imgkit -s "$4" \
+        -O verify-time="$at" <"$3" >/dev/null 2>&1; then
+        tell FAIL KEY_REVOKED "$2" "the key that signed checkpoint $1 is revoked"
+    elif [ -z "$list" ]; then
+        echo own
+    elif is_listed "$list" "$5" || [ -n "$(ssh-keygen -Y find-principals -f "$list" -s "$4" 2>/dev/null)" ]; then
+        tell FAIL BAD_SIGNATURE "$2" "checkpoint $1 is not signed by a key of $5"
+    else
+        tell WARN UNKNOWN_SIGNER "$2" "the list of signers does not know $5, who signed checkpoint $1"
+    fi
+}
+
+is_listed() ( # whether a list of signers has keys for a principal
+    set -f
+    awk '/^[ \t]*(#|$)/ { next } /^[ \t]*"/ { split($0, part, "\""); print part[2]; next } { print $1 }' "$1" | tr ',' '\n' >patterns
+    while read -r pattern; do
+        # shellcheck disable=SC2254  # it is a pattern
+        case $2 in $pattern) exit 0 ;; esac
+    done <patterns
+    exit 1
+)
+
+small_order() { # an Ed25519 key of small order has a signature that fits every message
+    point=$(grep -v '^-' "$1" | base64 -d 2>/dev/null | od -An -v -tx1 -j 14 -N 51 | tr -d ' \n')
+    case $point in 0000000b7373682d6564323535313900000020*) point=${point#??????????????????????????????????????} ;; *) return 1 ;; esac
+    ones=ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff
+    nil=000000000000000000000000000000000000000000000000000000000000
+    case $point in
+        00${nil}00 | 00${nil}80 | 01${nil}00 | 01${nil}80 | ec${ones}7f | ec${ones}ff | ed${ones}7f | ed${ones}ff | ee${ones}7f | ee${ones}ff) ;;
+        26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc[08]5) ;;
+        c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03[7f]a) ;;
+        *) return 1 ;;
+    esac
+}
+
+stamp() { # n, line, name, sums, time, agrees
+    reply=$folder/checkpoints/$3
+    openssl ts -reply -in "$reply" -text >reply.txt 2>/dev/null || : >reply.txt
+    moment=$(sed -n 's/^Time stamp: //p' reply.txt)
+    imprint=$(sed -n '/^Message data:/,/^Serial/s/^ *[0-9a-f]* - \([-0-9a-f ]*[0-9a-f]\)  .*/\1/p' reply.txt | tr -d ' \n-')
+    if [ -z "$moment" ] || [ ! -f "$4" ] || [ "$imprint" != "$(sha "$4")" ]; then
+        tell FAIL BAD_TIMESTAMP "$2" "checkpoints/$3 is no stamp of the sums of checkpoint $1"
+        return
+    fi
+    seconds=$(date -d "$moment" +%s)
+    if [ -n "$roots" ] && ! openssl ts -verify -data "$4" -in "$reply" -CAfile "$roots" -attime "$seconds" >/dev/null 2>&1; then
+        tell FAIL BAD_TIMESTAMP "$2" "checkpoints/$3 is not by an authority that the given roots vouch for"
+        return
+    fi
+    if [ -n "$5" ] && [ $((seconds - $(date -d "$5" +%s))) -gt 86400 ]; then
+        tell WARN TIMESTAMP_LATE "$2" "checkpoint $1 says $5, the authority $moment"
+    fi
+    if [ "$6" = 1 ]; then
+        if [ -z "$roots" ]; then stamps_own=1; fi
+        dated=$size
+    fi
+}
+
+before=0 before_size=0 before_body=$(printf '%064d' 0) signed=0 dated=0 unsigned='' keys_own='' stamps_own='' last_size=0 last_line=''
+while read -r n <&3; do
+    name=$(printf '%06d' "$n")
+    body=$folder/checkpoints/$name.txt sums=$folder/checkpoints/$name.sums sig=$folder/checkpoints/$name.txt.sig
+    row=$(awk -v n="$n" '$2 == n { print; exit }' records)
+    line='' r_size='' r_bytes='' r_head='' r_file='' r_prev='' r_body='' r_sig=-
+    if [ -n "$row" ]; then read -r line _ r_size r_bytes r_head r_file r_prev r_body r_sig <<EOF
+$row
+EOF
+    fi
+    agrees=1 size=$r_size time='' principal=''
+    if [ -z "$row" ] && [ "$n" -gt "$last_recorded" ]; then
+        tell FAIL TRUNCATED '' "checkpoint $n was recorded, and no line says so: the log was longer"
+    elif [ -z "$row" ]; then
+        tell FAIL CHECKPOINT_CHAIN '' "no line records checkpoint $n"
+    fi
+    if [ -n "$folder" ]; then
+        for file in "$body" "$sums" "$sig"; do
+            if [ ! -f "$file" ] && { [ "$file" != "$sig" ] || { [ -n "$row" ] && [ "$r_sig" != - ]; }; }; then
+                tell FAIL CHECKPOINT_CHAIN "$line" "checkpoints/${file##*/} is not there"
+            fi
+        done
+        if [ -f "$sig" ] && [ -n "$row" ] && [ "$r_sig" = - ]; then
+            tell FAIL EXTRA_FILE "$line" "checkpoints/$name.txt.sig: the line says that nobody signed"
+        fi
+    fi
+    if [ -f "$body" ]; then
+        own=$(sha "$body")
+        if [ -f "$sums" ]; then
+            { echo "$own  $name.txt"; if [ -f "$sig" ]; then echo "$(sha "$sig")  $name.txt.sig"; fi; } >expected
+            if ! cmp -s expected "$sums"; then tell FAIL SUMS "$line" "checkpoints/$name.sums is not what sha256sum says"; fi
+        fi
+        if is_body "$body"; then
+            size=$(said size "$body") time=$(said time "$body") principal=$(said signer "$body")
+            if [ "$(said n "$body")" != "$n" ] || [ "$(said log "$body")" != "$the_log" ] || [ "$(said case "$body")" != "$the_case" ]; then
+                tell FAIL CHECKPOINT_CHAIN "$line" "checkpoints/$name.txt is of another log or case"
+                agrees=0
+            fi
+            r_prev=$(said prev "$body")
+        else
+            tell FAIL CHECKPOINT_CHAIN "$line" "checkpoints/$name.txt is no checkpoint"
+            agrees=0
+        fi
+        if [ "${r_body:--}" != - ] && [ "$r_body" != "$own" ] && is_body "$body"; then
+            tell FAIL CHECKPOINT_CHAIN "$line" "checkpoints/$name.txt is not what the line says of it"
+            agrees=0
+        fi
+    else
+        own=$r_body
+    fi
+    if [ "$n" -ne $((before + 1)) ]; then
+        tell FAIL CHECKPOINT_CHAIN "$line" "checkpoint $((before + 1)) before it left neither file nor line"
+    elif [ "${r_prev:--}" != - ] && [ "$r_prev" != "$before_body" ]; then
+        tell FAIL CHECKPOINT_CHAIN "$line" "checkpoint $n says that the one before it was another"
+    fi
+    if [ -n "$size" ]; then
+        if [ "$size" -le "$before_size" ]; then tell FAIL CHECKPOINT_CHAIN "$line" "checkpoint $n speaks of no more lines than the one before it"; fi
+        if [ -n "$line" ] && [ "$size" -ge "$line" ]; then tell FAIL TRUNCATED "$line" "the checkpoint recorded here speaks of $size lines before it"; fi
+        if [ -f "$body" ] && [ -n "$principal" ]; then
+            found=$(prefix "$size" "$(said bytes "$body")" "$(said head "$body")" "$(said file "$body")")
+        else
+            if [ "$r_file" = - ] && [ "$size" -ge 1 ]; then r_file=$(head -n "$size" log | sha256sum | cut -c 1-64); fi
+            found=$(prefix "$size" "$r_bytes" "$r_head" "$r_file")
+        fi
+        case $found in
+            cut)
+                agrees=0
+                if [ -z "$row" ] && [ "$n" -gt "$last_recorded" ]; then :
+                elif [ -z "$line" ] || [ "$size" -lt "$line" ]; then tell FAIL TRUNCATED "$line" "a checkpoint speaks of $size lines, the log has $lines"; fi
+                ;;
+            forked) agrees=0; tell FAIL FORKED "$line" "a checkpoint says otherwise of lines 1 to $size" ;;
+        esac
+        before_size=$size last_size=$size last_line=$line
+    else
+        agrees=0
+    fi
+    if [ -f "$body" ] && [ -f "$sig" ]; then
+        need ssh-keygen
+        if [ -n "$principal" ]; then
+            verdict=$(signature "$n" "$line" "$body" "$sig" "$principal" "$time")
+            if [ -n "$verdict" ] && [ "$r_sig" != - ] && [ "$(sha "$sig")" != "$r_sig" ]; then
+                tell FAIL BAD_SIGNATURE "$line" "the signature of checkpoint $n is not the one that the line names"
+                verdict=
+            fi
+            if [ "$verdict" = own ]; then keys_own=1; fi
+            if [ -n "$verdict" ] && [ "$agrees" = 1 ]; then signed=$size; fi
+        fi
+    elif [ "$r_sig" = - ]; then
+        if [ -z "$unsigned" ]; then unsigned=$n unsigned_line=$line; fi
+    fi
+    grep "^$name\\.sums\\..*\\.tsr\$" listed >replies || true
+    while read -r reply_name <&4; do
+        need openssl
+        stated=$(awk -v name="$reply_name" '$2 == name { print $1, $3 }' stamps)
+        if [ -z "$stated" ] && [ -n "$row" ]; then
+            tell FAIL EXTRA_FILE '' "no line of the log names checkpoints/$reply_name"
+        elif [ -n "$stated" ] && [ "${stated#* }" != "$(sha "$folder/checkpoints/$reply_name")" ]; then
+            tell FAIL BAD_TIMESTAMP "${stated% *}" "checkpoints/$reply_name is not what the line names"
+        fi
+        holds=0
+        if [ "$agrees" = 1 ] && [ -f "$sums" ] && cmp -s expected "$sums"; then holds=1; fi
+        stamp "$n" "$line" "$reply_name" "$sums" "$time" "$holds"
+    done 4<replies
+    before=$n before_body=$own
+done 3<all
+if [ -n "$folder" ]; then
+    while read -r line name _; do
+        if ! grep -q -x -F -- "$name" listed; then tell FAIL CHECKPOINT_CHAIN "$line" "checkpoints/$name is not there"; fi
+    done <stamps
+fi
+if [ -n "$unsigned" ]; then tell WARN UNSIGNED_CHECKPOINT "$unsigned_line" "nobody signed checkpoint $unsigned, and maybe others"; fi
+if [ -n "$keys_own" ]; then tell WARN SELF_ASSERTED '' "who signed only this folder says: give a list of signers with -s"; fi
+if [ -n "$stamps_own" ]; then tell WARN SELF_ASSERTED '' "time stamps vouch for themselves: give certificates with -t"; fi
+last_act=$(awk -F '\t' '$1 == "record" && $6 !~ /^(log\.checkpointed|log\.anchored|receipt\.given|receipt\.taken)$/ { n = NR } END { print n + 0 }' said)
+if [ "$last_act" -gt "$signed" ] || [ "$signed" -eq 0 ]; then
+    tell WARN UNSIGNED_TAIL "$lines" "no trusted signature covers lines $((signed + 1)) to $lines"
+fi
+if [ "$last_size" -gt "$dated" ]; then tell WARN TIMESTAMP_MISSING "$last_line" "no time stamp says when lines $((dated + 1)) to $last_size were there"; fi
+
+# ---- 7. Receipts -----------------------------------------------------------------------------------------------------------
+if [ ! -s receipts ]; then tell WARN NO_RECEIPT '' "no receipt held by somebody else was compared: give one with -k"; fi
+while read -r _ r_log r_size r_bytes r_head r_file; do
+    if [ "$r_log" != "$the_log" ]; then
+        tell FAIL FORKED '' "the receipt is of log $r_log"
+        continue
+    fi
+    case $(prefix "$r_size" "$r_bytes" "$r_head" "$r_file") in
+        cut) tell FAIL TRUNCATED '' "the receipt is for $r_size lines, the log has $lines" ;;
+        forked) tell FAIL FORKED "$r_size" "the receipt says otherwise of lines 1 to $r_size" ;;
+    esac
+done <receipts
+cat told
+failed=$((failed + $(grep -c '^FAIL' told || true)))
+warned=$((warned + $(grep -c '^WARN' told || true)))
+
+# ---- 8. The answer --------------------------------------------------------------------------------------------------------
 echo "log $the_log, $lines lines, $bytes bytes"
 echo "head $head"
 if [ "$failed" -gt 0 ]; then
@@ -224,4 +519,6 @@ if [ "$newer" -gt 0 ]; then
     exit 3
 fi
 echo "IN ORDER: one unbroken chain of $lines lines ($warned warnings)."
-echo "A tail cut off, or a log written anew as a whole, is found only with a head that somebody else wrote down: compare it."
+if [ ! -s receipts ]; then
+    echo "A tail cut off, or a log written anew as a whole, is found only with a head that somebody else wrote down: compare it."
+fi
