@@ -203,6 +203,8 @@ def table_record(
 
 def _partition_record(item: Partition, found: Mapping[int, Filesystem | None]) -> Record:
     record = {"number": item.number, **_place(item.extent), "type": item.type, "name": printable(item.name)}
+    if item.type_name:
+        record["type_name"] = printable(item.type_name)
     filesystem = found.get(item.number)
     return record if filesystem is None else {**record, "filesystem": _filesystem_record(filesystem)}
 
