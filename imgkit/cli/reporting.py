@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from imgkit.cli import options
+from imgkit.cli.log_verify import ReceiptOption, RevokedOption, RootsOption, SignersOption
 from imgkit.cli.output import emit, notice, say
 from imgkit.custody.record import printable
 from imgkit.reports import REPORTS
@@ -33,6 +34,10 @@ def report(
     no_record: Annotated[
         bool, typer.Option("--no-record", help="Record nothing: of a copy, or a log that cannot be added to.")
     ] = False,
+    signers: SignersOption = None,
+    revoked: RevokedOption = None,
+    tsa_roots: RootsOption = None,
+    receipt: ReceiptOption = None,
     case: options.CaseOption = None,
     examiner: options.ExaminerOption = None,
     reason: options.ReasonOption = None,
@@ -45,13 +50,19 @@ def report(
     report_named(form)
     chosen = options.chosen_log(folder or case)
     reporting.check_place(output, chosen.folder)
-    memory = reporting.memory(os.environ, notice)
+    checks = {
+        "state": reporting.memory(os.environ, notice),
+        "signers": signers,
+        "revoked": revoked,
+        "tsa_roots": tsa_roots,
+        "receipts": tuple(receipt or ()),
+    }
     if no_record:
-        product, line, records = reporting.make_report(chosen, form, state=memory), None, None
+        product, line, records = reporting.make_report(chosen, form, **checks), None, None
         reporting.save(product, os.path.abspath(output), None)
     else:
         with options.open_examination(folder or case, examiner, None, reason) as examination:
-            product = reporting.make_report(examination.case, form, state=memory)
+            product = reporting.make_report(examination.case, form, **checks)
             line = reporting.export(examination, product, output, recipient=recipient)
             records = examination.records
     _show(product, output, line, records, as_json=as_json)

@@ -195,8 +195,6 @@ def _act(act: Act) -> Markup:
 def _clock(act: Act) -> Iterator[Markup]:
     if act.late:
         yield el("small", f" recorded late, {stamp(act.time)}")
-    if act.time.sync != "ok":
-        yield el("small", " clock not kept right")
 
 
 def _result(act: Act) -> Iterator[Markup]:
