@@ -120,7 +120,7 @@ class _Exchange:
         self._url = url
         self._timeout = timeout
         self._until = time.monotonic() + timeout
-        self._connections: list[HTTPConnection] = []
+        self._sockets: list[socket.socket] = []
         self.is_over = False
 
     def run(self, query: bytes) -> bytes:
@@ -150,6 +150,8 @@ class _Exchange:
             size += len(block)
             if size > REPLY_LIMIT:
                 raise ValueError(f"it sent more than {REPLY_LIMIT:,} bytes, which no time-stamp reply has")
+        if response.length:
+            raise ValueError("its answer was cut off")
         if self.is_over or time.monotonic() > self._until:
             self.is_over = True
             raise TimeoutError
@@ -158,10 +160,9 @@ class _Exchange:
     def _end(self) -> None:
         """Cut the connection: a wait for the next byte would begin anew with each one."""
         self.is_over = True
-        for connection in self._connections:
+        for one in self._sockets:
             with contextlib.suppress(OSError):
-                if connection.sock is not None:
-                    connection.sock.shutdown(socket.SHUT_RDWR)
+                one.shutdown(socket.SHUT_RDWR)
 
     def _opener(self) -> Any:
         """HTTP, HTTPS and the proxies of the environment; no redirects, no cookies, no passwords, no files."""
@@ -192,10 +193,18 @@ class _Exchange:
         return opener
 
     def remembered(self, kind: Callable[..., HTTPConnection]) -> Callable[..., HTTPConnection]:
-        """Make connections that can be cut off."""
+        """Make connections whose sockets can be cut off: urllib lets go of them once the answer begins."""
+        sockets = self._sockets
 
         def make(*words: Any, **options: Any) -> HTTPConnection:
-            self._connections.append(kind(*words, **options))
-            return self._connections[-1]
+            connection = kind(*words, **options)
+            connect = connection.connect
+
+            def connect_and_remember() -> None:
+                connect()
+                sockets.append(connection.sock)
+
+            connection.connect = connect_and_remember  # type: ignore[method-assign]
+            return connection
 
         return make
