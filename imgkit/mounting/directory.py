@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -50,7 +51,8 @@ def place_for_mount(directory: str, identity: Identity | None) -> Iterator[Place
         identity: Whose rights reach and make it; None, and everything below /run/imgkit: the process's own.
 
     Raises:
-        MountError: It is no directory, a symbolic link, not empty, a mount point already, or cannot be made.
+        MountError: It is no directory, a symbolic link, not empty, a mount point already, about to become one, or
+            cannot be made.
         NotPermitted: The same, for want of rights.
     """
     path = os.path.abspath(directory)
@@ -61,9 +63,11 @@ def place_for_mount(directory: str, identity: Identity | None) -> Iterator[Place
             _make_missing(path, made)
             fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            with acting_as(actor), _told_as_mount_error(path):
-                resolved = _checked(fd, path)
-            yield Place(fd, resolved, tuple(made))
+            with contextlib.ExitStack() as held:
+                with acting_as(actor), _told_as_mount_error(path):
+                    held.callback(os.close, _locked(fd, path))
+                    resolved = _checked(fd, path)
+                yield Place(fd, resolved, tuple(made))
         finally:
             os.close(fd)
     except BaseException:
@@ -126,6 +130,23 @@ def _make_missing(path: str, made: list[str]) -> None:
         ):  # somebody made it meanwhile: then it is not ours to remove
             os.mkdir(folder, 0o755)
             made.append(folder)
+
+
+def _locked(fd: int, path: str) -> int:
+    """A descriptor that keeps others of us off until it is closed: two that find the directory empty would mount on it both."""
+    lock = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(lock)
+        msg = f"cannot mount on {path}: another command mounts there at this moment"
+        raise MountError(msg, hint=_HINT) from error
+    except OSError as error:
+        if error.errno not in {errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF}:
+            os.close(lock)
+            raise
+        # A file server without locks: no worse than before there were any.
+    return lock
 
 
 def _checked(fd: int, path: str) -> str:
