@@ -63,7 +63,7 @@ def _style(case: CaseView) -> str:
 def _sections(case: CaseView) -> Iterator[Markup]:
     """In the order of a report that is read from its start: findings come first where something failed."""
     made = {
-        "overview": join((_banner(case), exhibits.overview(case))),
+        "overview": join((_banner(case), exhibits.alarms(case), exhibits.overview(case))),
         "findings": join((_unread(case), record.findings(case))),
         "proof": _proof(case),
         "custody": record.time_line(case),

@@ -46,6 +46,29 @@ def overview(case: CaseView) -> Markup:
     return table("Exhibits of the case", headers, rows)
 
 
+def alarms(case: CaseView) -> Markup:
+    """What is wrong with the evidence itself, however sound the log is."""
+    wrong = []
+    for item in case.exhibits:
+        last = item.verdict
+        if last is not None and (last.overall or last.verdict) in ("mismatch", "unreadable"):
+            words = (
+                ": last verified ",
+                verdict_mark(last.overall or last.verdict),
+                ", ",
+                line_link(last.line),
+            )
+            wrong.append(el("li", said(item.name), *words))
+        changed = [act for act in item.changes if act.type == "evidence.changed"]
+        if changed:
+            wrong.append(el("li", said(item.name), ": found changed, ", line_link(changed[-1].line)))
+    if not wrong:
+        return Markup("")
+    return el(
+        "div", el("p", "Evidence is not as it was stated.", cls="big"), el("ul", *wrong), cls="banner bad"
+    )
+
+
 def _first_path(item: Exhibit) -> str:
     return item.files[0].path if item.files else ""
 
@@ -167,11 +190,7 @@ def _own(item: Exhibit) -> Iterator[tuple[str, ...]]:
 def _own_row(one: OwnDigest, lines: list[int]) -> tuple[str, ...]:
     where = "" if one.offset is None or one.of == "media" else f", {one.length:,} bytes at {one.offset:,}"
     doubt = [] if one.sound else [Markup("<br>"), el("b", "not of one sound state", cls="v bad")]
-    more = (
-        [Markup("<br>"), text(f"and {len(lines) - 1} times again, last at "), line_link(lines[-1])]
-        if lines[1:]
-        else []
-    )
+    more = [Markup("<br>"), _again(len(lines) - 1), line_link(lines[-1])] if lines[1:] else []
     return (
         join((said(part(one.of) + where), *doubt)),
         one.algorithm,
@@ -180,6 +199,10 @@ def _own_row(one: OwnDigest, lines: list[int]) -> tuple[str, ...]:
         said(one.act.session.tool),
         join((line_link(one.line), *more)),
     )
+
+
+def _again(times: int) -> str:
+    return "and once again at " if times == 1 else f"and {times:,} times again, last at "
 
 
 def _comparisons(item: Exhibit) -> Markup:
