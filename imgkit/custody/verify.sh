@@ -26,7 +26,10 @@ export LC_ALL TZ
 
 cannot() { echo "verify.sh: $*" >&2; exit 3; }
 need() { command -v "$1" >/dev/null || cannot "this needs $1, which is not installed"; }
-absolute() { case $1 in /*) printf '%s\n' "$1" ;; *) printf '%s\n' "$PWD/$1" ;; esac; }
+readable() {
+    if [ ! -r "$1" ]; then cannot "cannot read $1"; fi
+    case $1 in /*) printf '%s\n' "$1" ;; *) printf '%s\n' "$PWD/$1" ;; esac
+}
 
 for tool in sha256sum split head tail od awk cmp grep xargs jq mktemp; do need "$tool"; done
 
@@ -38,9 +41,9 @@ signers='' revoked='' roots=''
 : >"$T/receipts"
 while getopts s:r:t:k: option; do
     case $option in
-        s) signers=$(absolute "$OPTARG") && [ -r "$signers" ] || cannot "cannot read $OPTARG" ;;
-        r) revoked=$(absolute "$OPTARG") && [ -r "$revoked" ] || cannot "cannot read $OPTARG" ;;
-        t) roots=$(absolute "$OPTARG") && [ -r "$roots" ] || cannot "cannot read $OPTARG" ;;
+        s) signers=$(readable "$OPTARG") ;;
+        r) revoked=$(readable "$OPTARG") ;;
+        t) roots=$(readable "$OPTARG") ;;
         k)
             if [ -f "$OPTARG" ]; then cat -- "$OPTARG"; else printf '%s\n' "$OPTARG"; fi \
                 | tr -s '[:space:]' ' ' | tr '[:upper:]' '[:lower:]' | grep -o 'imgkit-receipt/1\( [0-9a-f-]*\)\{5\}' >>"$T/receipts" \
@@ -287,15 +290,30 @@ while read -r line n known; do tell FAIL CHECKPOINT_CHAIN "$line" "records check
 
 : >numbers
 : >listed
+mkdir cp
 if [ -n "$folder" ] && [ -d "$folder/checkpoints" ]; then
-    find "$folder/checkpoints" -mindepth 1 -maxdepth 1 ! -name '.*.tmp' -print | sed 's,.*/,,' | sort >listed
+    find "$folder/checkpoints" -mindepth 1 -maxdepth 1 ! -name '.*.tmp' -print | sed 's,.*/,,' >listed
+    find "$folder/checkpoints" -mindepth 1 -maxdepth 1 -type f ! -name '.*.tmp' -exec ln -s -t cp -- {} +
+    # What a crash left unnamed, and a line names by its digest.
+    find "$folder/checkpoints" -mindepth 1 -maxdepth 1 -type f -name '.*.tmp' -print >asides
+    while read -r path; do
+        name=$(printf '%s\n' "${path##*/}" | sed -n 's/^\.\([0-9]\{6,\}\..*\)\.[0-9a-f-]\{36\}\.tmp$/\1/p')
+        if [ -z "$name" ] || [ -e "cp/$name" ]; then continue; fi
+        case $name in
+            *.sums) ;;
+            *) if ! grep -q "$(sha "$path")" records stamps; then continue; fi ;;
+        esac
+        ln -s -- "$path" "cp/$name"
+        echo "$name" >>listed
+    done <asides
+    sort -o listed listed
 fi
 while read -r name; do
     number=$(printf '%s\n' "$name" | sed -n 's/^\([0-9]\{6,\}\)\(\.txt\|\.txt\.sig\|\.sums\|\.sums\.[A-Za-z0-9._-]*\.tsr\)$/\1/p')
     plain=$(printf '%s\n' "$number" | sed 's/^0*//')
     if [ -z "$plain" ] || [ "$(printf '%06d' "$plain")" != "$number" ]; then
         tell FAIL EXTRA_FILE '' "checkpoints/$name is no file of a checkpoint"
-    elif [ ! -f "$folder/checkpoints/$number.txt" ] && ! awk -v n="$plain" '$2 == n { found = 1 } END { exit !found }' records; then
+    elif ! grep -q "^$number\\.txt\$" listed && ! awk -v n="$plain" '$2 == n { found = 1 } END { exit !found }' records; then
         tell FAIL EXTRA_FILE '' "checkpoints/$name belongs to no checkpoint"
     else
         echo "$plain" >>numbers
@@ -337,12 +355,12 @@ is_listed() ( # whether a list of signers has keys for a principal
 )
 
 small_order() { # an Ed25519 key of small order has a signature that fits every message
-    point=$(grep -v '^-' "$1" | base64 -d 2>/dev/null | od -An -v -tx1 -j 14 -N 51 | tr -d ' \n')
+    point=$(grep -v '^-' "$1" | base64 -d 2>/dev/null | od -An -v -tx1 -j 14 -N 51 2>/dev/null | tr -d ' \n')
     case $point in 0000000b7373682d6564323535313900000020*) point=${point#??????????????????????????????????????} ;; *) return 1 ;; esac
     ones=ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff
     nil=000000000000000000000000000000000000000000000000000000000000
     case $point in
-        00${nil}00 | 00${nil}80 | 01${nil}00 | 01${nil}80 | ec${ones}7f | ec${ones}ff | ed${ones}7f | ed${ones}ff | ee${ones}7f | ee${ones}ff) ;;
+        00"$nil"00 | 00"$nil"80 | 01"$nil"00 | 01"$nil"80 | ec"$ones"7f | ec"$ones"ff | ed"$ones"7f | ed"$ones"ff | ee"$ones"7f | ee"$ones"ff) ;;
         26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc[08]5) ;;
         c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03[7f]a) ;;
         *) return 1 ;;
@@ -350,7 +368,7 @@ small_order() { # an Ed25519 key of small order has a signature that fits every 
 }
 
 stamp() { # n, line, name, sums, time, agrees
-    reply=$folder/checkpoints/$3
+    reply=cp/$3
     openssl ts -reply -in "$reply" -text >reply.txt 2>/dev/null || : >reply.txt
     moment=$(sed -n 's/^Time stamp: //p' reply.txt)
     imprint=$(sed -n '/^Message data:/,/^Serial/s/^ *[0-9a-f]* - \([-0-9a-f ]*[0-9a-f]\)  .*/\1/p' reply.txt | tr -d ' \n-')
@@ -375,7 +393,7 @@ stamp() { # n, line, name, sums, time, agrees
 before=0 before_size=0 before_body=$(printf '%064d' 0) signed=0 dated=0 unsigned='' keys_own='' stamps_own='' last_size=0 last_line=''
 while read -r n <&3; do
     name=$(printf '%06d' "$n")
-    body=$folder/checkpoints/$name.txt sums=$folder/checkpoints/$name.sums sig=$folder/checkpoints/$name.txt.sig
+    body=cp/$name.txt sums=cp/$name.sums sig=cp/$name.txt.sig
     row=$(awk -v n="$n" '$2 == n { print; exit }' records)
     line='' r_size='' r_bytes='' r_head='' r_file='' r_prev='' r_body='' r_sig=-
     if [ -n "$row" ]; then read -r line _ r_size r_bytes r_head r_file r_prev r_body r_sig <<EOF
@@ -468,7 +486,7 @@ EOF
         stated=$(awk -v name="$reply_name" '$2 == name { print $1, $3 }' stamps)
         if [ -z "$stated" ] && [ -n "$row" ]; then
             tell FAIL EXTRA_FILE '' "no line of the log names checkpoints/$reply_name"
-        elif [ -n "$stated" ] && [ "${stated#* }" != "$(sha "$folder/checkpoints/$reply_name")" ]; then
+        elif [ -n "$stated" ] && [ "${stated#* }" != "$(sha "cp/$reply_name")" ]; then
             tell FAIL BAD_TIMESTAMP "${stated% *}" "checkpoints/$reply_name is not what the line names"
         fi
         holds=0
