@@ -90,7 +90,7 @@ def write_bag(
     path = os.path.abspath(path)
     around, name = os.path.split(path)
     temp = os.path.join(around, f".{name[:60]}.{new_uuid()}.tmp")
-    writer = _Writer(temp, identity, progress)
+    made, writer = temp, _Writer(temp, identity, progress)
     with told(f"make the bag {path!r}"):
         with acting_as(identity):
             if os.path.lexists(path):
@@ -100,10 +100,11 @@ def write_bag(
             bag = writer.fill(path, payload, info, tags)
             with acting_as(identity):
                 _name(temp, path)
+                made = path
                 sync_folder(around)
         except BaseException:
             with acting_as(identity), contextlib.suppress(OSError):  # the first error is the one to tell
-                shutil.rmtree(temp)
+                shutil.rmtree(made)
             raise
     return bag
 

@@ -24,8 +24,8 @@ HANDLING = frozenset(
     f"evidence.{act}"
     for act in ("hashed", "verified", "inspected", "exposed", "compared", "attached", "mounted")
 )
-# What the person an exhibit was handed over to does before they record that they have it: look whether it is the same.
-_ON_ARRIVAL = frozenset({"evidence.hashed", "evidence.verified"})
+# What giver and receiver may do on the way: look whether it is the same, before its arrival (or return) is recorded.
+_ON_THE_WAY = frozenset({"evidence.hashed", "evidence.verified"})
 _NAME_SHOWN = 120  # characters of a name in a sentence
 
 
@@ -97,8 +97,8 @@ class Custody:
         """Whether that person holds it, or is authorised to examine it, and it is there to be examined."""
         if self.copy_of is not None:
             return True
-        if self.state is State.OFFERED and act in _ON_ARRIVAL:
-            return person.is_same(self.holder)
+        if self.state is State.OFFERED and act in _ON_THE_WAY:
+            return any(person.is_same(one) for one in (self.holder, self.giver) if one is not None)
         return self.state is State.HELD and self.is_of(person)
 
     def is_of(self, person: Person) -> bool:
