@@ -342,12 +342,7 @@ FILES = {
 @pytest.mark.parametrize("what", KINDS)
 @pytest.mark.parametrize("where", ["before the record", "before the name"])
 def test_killed(
-    office: Office,
-    log: CustodyLog,
-    authority: Authority,
-    monkeypatch: pytest.MonkeyPatch,
-    what: str,
-    where: str,
+    office: Office, authority: Authority, monkeypatch: pytest.MonkeyPatch, what: str, where: str
 ) -> None:
     """Whenever it is killed, no file is there that nothing names; the next append names what has a record."""
     log = office.create()
