@@ -22,6 +22,7 @@ COMMANDS = [
     *("case new", "case add", "case show", "case note", "case enclose", "case correct"),
     "case report",
     *("log show", "log verify", "log checkpoint", "log accept-rollback"),
+    *("log receipt", "log timestamp"),
 ]
 GROUPS = ["", "case", "log"]
 
