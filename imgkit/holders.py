@@ -19,11 +19,11 @@ PROC = "/proc"
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who uses a mount.
+    """Who keeps a device, a file or a mount in use.
 
     Attributes:
         kind: `process`, `mount` or `device`.
-        what: In words: `has a file of it open`, what is mounted in it, which device is bound to a file in it.
+        what: In words: `has it open`, `has a file of it open`, what is mounted in it, the device that is bound to it.
         pid: Of a process, else None.
         command: Its name as the kernel has it, escaped by whoever prints it.
     """

@@ -20,7 +20,6 @@ from imgkit.attachment.facts import (
     BackingChange,
     Detached,
     Exposed,
-    Holder,
     Proof,
     SourceFacts,
 )
@@ -29,6 +28,7 @@ from imgkit.attachment.holders import holders_of, writers_of
 from imgkit.attachment.listing import list_attachments
 from imgkit.attachment.release import detach
 from imgkit.attachment.source import SharedSource, source_facts
+from imgkit.holders import Holder
 from imgkit.linux.signals import signals_held
 
 __all__ = [

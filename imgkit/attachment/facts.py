@@ -192,26 +192,6 @@ class Attachment:
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
-    """Who keeps a device or file in use.
-
-    Attributes:
-        kind: `process`, `mount` or `device`.
-        what: In words: `has it open`, the mount point, the name of the device above.
-        pid: Of a process, else None.
-        command: Its name as the kernel has it, escaped by whoever prints it.
-    """
-
-    kind: Literal["process", "mount", "device"]
-    what: str
-    pid: int | None = None
-    command: str = ""
-
-    def __str__(self) -> str:
-        return f"pid {self.pid} ({self.command}) {self.what}" if self.kind == "process" else self.what
-
-
-@dataclass(frozen=True, slots=True)
 class BackingChange:
     """How what lies below a device differs from what it was at attach. Ask `.changed` or `.touched`, never the object.
 

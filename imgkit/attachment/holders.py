@@ -10,7 +10,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from imgkit.attachment.ask import stat_in_time
-from imgkit.attachment.facts import Holder
+from imgkit.holders import Holder
 from imgkit.linux import sysblock
 from imgkit.linux.mount import read_mountinfo
 

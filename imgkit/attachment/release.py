@@ -20,7 +20,8 @@ from imgkit.errors import AttachError, Busy
 from imgkit.linux import loop, sysblock
 
 if TYPE_CHECKING:
-    from imgkit.attachment.facts import Attachment, Guard, Holder, Proof
+    from imgkit.attachment.facts import Attachment, Guard, Proof
+    from imgkit.holders import Holder
 
 RELEASE_LIMIT = 5.0
 _FIRST_SLEEP = 0.0002

@@ -9,12 +9,12 @@ import stat
 from typing import TYPE_CHECKING, Self
 
 from imgkit.errors import HostError, NotPermitted, SizeMismatch
-from imgkit.expose.facts import ExposureFacts
 from imgkit.expose.kernel_mount import open_connection, served_mount
 from imgkit.expose.start import Server, lease_or_none
 from imgkit.linux import process
 
 if TYPE_CHECKING:
+    from imgkit.expose.facts import ExposureFacts
     from imgkit.expose.start import TakeGuard
     from imgkit.image import Image
     from imgkit.linux.files import Identity
@@ -120,15 +120,4 @@ def _facts(server: Server, image: Image, name: str, fd: int) -> ExposureFacts:
         raise SizeMismatch(
             f"the served file {name} has {found.st_size} bytes where {image.path} has {image.size}"
         )
-    return ExposureFacts(
-        name=name,
-        pid=server.pid,
-        started=server.started,
-        path=image.path,
-        size=found.st_size,
-        dev=found.st_dev,
-        ino=found.st_ino,
-        guard=server.guard,
-        directory=None,
-        notices=server.notices,
-    )
+    return server.facts(found)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from imgkit.errors import Busy, MountError, NotPermitted
 from imgkit.expose import fusermount
-from imgkit.expose.facts import ExposureFacts
 from imgkit.expose.kernel_mount import FILESYSTEM, SOURCE_PREFIX, open_connection, served_mount
 from imgkit.expose.listing import list_exposures, stop
 from imgkit.expose.start import Server, lease_or_none
@@ -19,6 +18,7 @@ from imgkit.linux.files import acting_as
 from imgkit.linux.signals import signals_held
 
 if TYPE_CHECKING:
+    from imgkit.expose.facts import ExposureFacts
     from imgkit.expose.start import TakeGuard
     from imgkit.image import Image
     from imgkit.linux.files import Identity
@@ -154,18 +154,7 @@ def _facts(server: Server, image: Image, path: str, name: str, dev: int) -> Expo
     same = (found.st_dev, found.st_ino, found.st_size) == (dev, server.ino, image.size)
     if not stat.S_ISREG(found.st_mode) or not same:
         raise MountError(f"{path} does not show the served file {name} of {image.size} bytes")
-    return ExposureFacts(
-        name=name,
-        pid=server.pid,
-        started=server.started,
-        path=image.path,
-        size=found.st_size,
-        dev=found.st_dev,
-        ino=found.st_ino,
-        guard=server.guard,
-        directory=path,
-        notices=server.notices,
-    )
+    return server.facts(found, path)
 
 
 def unexpose(directory: str, *, timeout: float = 5.0) -> None:

@@ -15,6 +15,7 @@ from imgkit import errors
 from imgkit.errors import Busy, HostError, ImageError, ImgkitError, MediaReadError
 from imgkit.expose import command_line
 from imgkit.expose.channel import Channel
+from imgkit.expose.facts import ExposureFacts
 from imgkit.linux import process
 from imgkit.linux.files import acting_as, take_read_lease
 
@@ -219,6 +220,21 @@ class Server:
         """Tell it under which device number its file is seen, and wait until whoever lists exposures can read that."""
         self._send({"dev": dev})
         self._answer()
+
+    def facts(self, found: os.stat_result, directory: str | None = None) -> ExposureFacts:
+        """What is known of the exposure, whose served file is `found`."""
+        return ExposureFacts(
+            name=self._name,
+            pid=self.pid,
+            started=self.started,
+            path=self._image.path,
+            size=found.st_size,
+            dev=found.st_dev,
+            ino=found.st_ino,
+            guard=self.guard,
+            directory=directory,
+            notices=self.notices,
+        )
 
     def keep(self) -> None:
         """It is to go on without us."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from imgkit.holders import holders_of_mount
 from imgkit.mounting.directory import check_directory, place_for_mount, remove_mount_point
 from imgkit.mounting.down import unmount
 from imgkit.mounting.facts import Mount
-from imgkit.mounting.holders import holders_of_mount
 from imgkit.mounting.listing import list_mounts, mounts_of
 from imgkit.mounting.up import check_driver, check_mountable, mount
 

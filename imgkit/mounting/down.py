@@ -9,9 +9,9 @@ import time
 from typing import TYPE_CHECKING
 
 from imgkit.errors import MountError, NotPermitted
+from imgkit.holders import holders_of_mount
 from imgkit.linux import mount as kernel
 from imgkit.mounting.directory import remove_mount_point
-from imgkit.mounting.holders import holders_of_mount
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
