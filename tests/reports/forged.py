@@ -14,6 +14,7 @@ from imgkit.reports.folding import case_view
 from tests.custody.forge import Forge
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from imgkit.reports.view import CaseView
@@ -193,12 +194,12 @@ def _people(forge: Forge) -> None:
     forge.event("case.sealed", {"note": "done"})
 
 
-def hostile(folder: Path) -> CaseView:
-    """Every text that a report can show is each of HOSTILE in turn, and some paths are no text."""
+def hostile(folder: Path, texts: Sequence[str] = HOSTILE) -> CaseView:
+    """Every text that a report can show is each of the texts in turn, and some paths are no text."""
     case = Case(folder)
     forge = case.forge
     forge.open({"number": HOSTILE[0], "title": HOSTILE[1], "agency": HOSTILE[4], "authority": HOSTILE[3]})
-    for number, text in enumerate(HOSTILE, 1):
+    for number, text in enumerate(texts, 1):
         name = f"EX{number}" if number % 2 else text[:200]
         _hostile_exhibit(case, name, text)
         actor = {"name": text[:200], "id": text[:200], "role": text[:200], "org": text[:200]}

@@ -15,6 +15,7 @@ from imgkit.reports.case_uco.graph import PREFIXES, Graph, string, time
 from tests.reports.forged import BLAKE3, HOSTILE, MD5, SHA256, Case, full, hostile, made, many, view_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from imgkit.reports.view import CaseView
@@ -72,8 +73,13 @@ def test_is_in_the_table_of_reports() -> None:
     assert report("case-uco").NAME == "case-uco"
 
 
-@pytest.mark.parametrize("make", [full, hostile])
-def test_case_validate_has_nothing_to_remark(make: Any, tmp_path: Path) -> None:
+def hostile_in_short(folder: Path) -> CaseView:
+    """PySHACL's time grows with the square of what is said of one object: those that RDF could stumble over."""
+    return hostile(folder, (*HOSTILE[1:4], HOSTILE[5], HOSTILE[-1]))
+
+
+@pytest.mark.parametrize("make", [full, hostile_in_short])
+def test_case_validate_has_nothing_to_remark(make: Callable[[Path], CaseView], tmp_path: Path) -> None:
     path = tmp_path / "case.jsonld"
     path.write_bytes(made("case_uco", make(tmp_path / "case")))
     done = validate(path)

@@ -74,9 +74,12 @@ def _verification(graph: Graph, case: CaseView, log: Ref) -> None:
     ]
     for one in case.coverage:
         stamped, receipts = one.stamped or "not", one.receipts or "none"
-        signed = one.signed_by or "nobody"
+        signed, memory = (
+            one.signed_by or "nobody",
+            ", remembered by the host of this export" if one.memory else "",
+        )
         said.append(
-            f"lines {one.first} to {one.last}: signed by {signed}, stamped {stamped}, receipts {receipts}"
+            f"lines {one.first} to {one.last}: signed by {signed}, stamped {stamped}, receipts {receipts}{memory}"
         )
     said += [f"line {line} is no record that this version can read" for line in case.unread]
     said += [f"proved: {sentence}" for sentence in case.proved]

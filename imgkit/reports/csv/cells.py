@@ -14,7 +14,7 @@ from imgkit.custody.record import printable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from imgkit.reports.view import CaseView
+    from imgkit.reports.view import CaseView, Coverage
 
 BOM = b"\xef\xbb\xbf"
 LONGEST = 32_000  # characters: spreadsheets cut a cell at 32,767 without a word
@@ -22,7 +22,7 @@ _KEPT_DIGITS = 15  # a spreadsheet's numbers are doubles
 # What begins a formula, in a locale of wide characters too; after a `;` as well, which parts cells in many countries.
 _FORMULA = re.compile("(^|;)(?=\\s*[=+\\-@\uff1d\uff0b\uff0d\uff20])")
 _NUMBER_LIKE = re.compile(r"\d+(?:[.,]\d*)?(?:[eE]\d+)?\Z")
-_DATE_LIKE = re.compile(r"\d{1,4}[-/.]\d{1,2}(?:[-/.]\d{1,4})?\Z")
+_DATE_LIKE = re.compile(r"\d{1,4}[-/.:]\d{1,2}(?:[-/.:]\d{1,4})?\Z")
 Value = str | int | bool | None
 
 
@@ -82,7 +82,7 @@ def about(case: CaseView) -> Iterable[tuple[str, int | None, str]]:
     for found in case.findings:
         yield "finding", found.line, f"{found.severity} {found.code}: {found.message}"
     for item in case.coverage:
-        yield "coverage", None, _covered(item.first, item.last, item.signed_by, item.stamped, item.receipts)
+        yield "coverage", None, _covered(item)
     for line in case.unread:
         yield "unread", line, "no record that this version can read: this report has nothing of it"
     for sentence in case.proved:
@@ -91,8 +91,9 @@ def about(case: CaseView) -> Iterable[tuple[str, int | None, str]]:
         yield "not proved", None, sentence
 
 
-def _covered(first: int, last: int, signed: str, stamped: str, receipts: str) -> str:
-    told = [f"signed by {signed}" if signed else "not signed"]
-    told.append(f"stamped {stamped}" if stamped else "no time stamp")
-    told.append(f"receipts of {receipts} lines" if receipts else "no receipt")
-    return f"lines {first} to {last}: {'; '.join(told)}"
+def _covered(item: Coverage) -> str:
+    told = [f"signed by {item.signed_by}" if item.signed_by else "not signed"]
+    told.append(f"stamped {item.stamped}" if item.stamped else "no time stamp")
+    told.append(f"receipts of {item.receipts} lines" if item.receipts else "no receipt")
+    told += ["remembered by the host of this report"] if item.memory else []
+    return f"lines {item.first} to {item.last}: {'; '.join(told)}"

@@ -73,6 +73,7 @@ def _verification(case: CaseView) -> Iterator[str]:
         told = [f"signed by {one.signed_by}" if one.signed_by else "not signed"]
         told.append(f"time stamp {one.stamped}" if one.stamped else "no time stamp")
         told.append(f"receipts of {one.receipts} lines" if one.receipts else "no receipt")
+        told += ["remembered by the host of this sheet"] if one.memory else []
         yield from say(f"Lines {one.first:,} to {one.last:,}: {', '.join(told)}.", 1)
 
 
@@ -138,9 +139,10 @@ def _step(act: Act) -> Iterator[str]:
             yield from say(f"{key}: {text(said)}", 1)
     for item in listed:
         name = text(item.get("exhibit"))
-        rest = {key: value for key, value in item.items() if key != "exhibit"}
-        if rest:
-            yield from say(f"{name}: {in_words(rest)}", 1)
+        rest = {key: value for key, value in item.items() if key not in ("exhibit", "digests")}
+        yield from say(f"{name}: {in_words(rest) or 'nothing further stated'}", 1)
+        for algorithm, value in sorted(mapping(item.get("digests")).items()):
+            yield from whole(f"{algorithm} {text(value)}")
 
 
 def _named(person: object) -> str:
