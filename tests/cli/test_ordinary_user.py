@@ -16,6 +16,7 @@ import pytest
 from tests.cli.conftest import unpacked
 from tests.cli.running import COMMAND, Imgkit, User
 from tests.conftest import ROOT, bound_loop_devices, need
+from tests.custody.keys import agent, make_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -399,3 +400,24 @@ def test_a_squashed_root_attaches_and_detaches(squashed: Imgkit, account: User) 
     device = squashed("attach", disk, "-p", "1").ended(0).out.strip()
     assert device.startswith("/dev/loop")
     assert squashed("detach", device).ended(0).out == f"{device}\n"
+
+
+def test_behind_sudo_the_users_key_and_agent_sign(person: Imgkit, account: User) -> None:
+    """Root's ssh-keygen would not take a key of somebody else, and sudo drops the agent's socket: it is said."""
+    case = person.case()
+    key = make_key(person.base / "id")
+    for path in (key, key.with_name("id.pub")):
+        os.chown(path, account.uid, account.gid)
+    words = ("log", "checkpoint", case, "--json", "--signer")
+    document = person.sudo(*words, key).ended(0).json
+    assert document["signed"], document["notices"]
+    assert {os.stat(path).st_uid for path in document["files"]} == {account.uid}
+    with agent(person.base, key, uid=account.uid) as socket:
+        key.unlink()
+        person.env["SSH_AUTH_SOCK"] = socket
+        dropped = person.sudo(*words, key.with_name("id.pub")).ended(0).json
+        assert "sudo drops SSH_AUTH_SOCK" in dropped["notices"][0]
+        assert person(*words, key.with_name("id.pub")).ended(0).json["signed"]
+        direct, person.command = person.command, ("sudo", "-n", "--preserve-env=SSH_AUTH_SOCK", COMMAND)
+        assert person(*words, key.with_name("id.pub")).ended(0).json["signed"]
+        person.command = direct
