@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
-COMMAND_LINE = re.compile(r"^    (?:\$ )?(?:sudo )?imgkit (?P<words>[^│|>\n]*)", re.MULTILINE)
+COMMAND_LINE = re.compile(r"^    (?:\$ )?(?:sudo )?imgkit (?P<words>(?:[^│|>\n]|(?<=\S)>)*)", re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
 
 
