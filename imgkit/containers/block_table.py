@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+from array import array
 from bisect import bisect_right
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from imgkit.containers.evidence_file import fill
+from imgkit.errors import MediaReadError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from imgkit.containers.evidence_file import EvidenceFile
 
 PIECE = 1 << 20  # bytes of a table that are looked at together
 LARGEST_CHECKED = 8 << 20  # bytes of a table that is checked as a whole when the image is opened
@@ -72,3 +79,33 @@ def shared_entries(stored: Sequence[int], length: int, lengths: dict[int, int]) 
         if end > reach:
             reach, reacher = end, entry
     return found
+
+
+class Layout(NamedTuple):
+    """How a table is written: type of an entry (as array has it), order of its bytes, and the entry that says `nothing`."""
+
+    code: Literal["I", "Q"]
+    order: Literal["little", "big"]
+    unused: int
+
+
+def table_entries(
+    file: EvidenceFile, start: int, count: int, layout: Layout
+) -> Iterator[tuple[int, int | None]]:
+    """Yield (index, entry) of every entry that is used; None where the table could not be read. In bounded memory."""
+    size = array(layout.code).itemsize
+    nothing = layout.unused.to_bytes(size, "big") * (PIECE // size)
+    for first in range(0, count, PIECE // size):
+        here = min(PIECE // size, count - first)
+        raw = bytearray(size * here)
+        try:
+            fill(file.fd, start + size * first, memoryview(raw), path=file.path, media_offset=0)
+        except MediaReadError:  # reading these blocks will say so, each for itself
+            yield from ((index, None) for index in range(first, first + here))
+            continue
+        if nothing.startswith(raw):
+            continue
+        entries = array(layout.code, bytes(raw))
+        if sys.byteorder != layout.order:
+            entries.byteswap()
+        yield from ((first + i, entry) for i, entry in enumerate(entries) if entry != layout.unused)

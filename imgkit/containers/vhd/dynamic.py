@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import sys
-from array import array
 from typing import TYPE_CHECKING
 
 from imgkit.containers.block_image import BlockImage, Place, State
-from imgkit.containers.block_table import LARGEST_CHECKED, MOST_BAD, PIECE, Area, Areas, shared_entries
+from imgkit.containers.block_table import (
+    LARGEST_CHECKED,
+    MOST_BAD,
+    Area,
+    Areas,
+    Layout,
+    shared_entries,
+    table_entries,
+)
 from imgkit.containers.differencing import segments_with
 from imgkit.containers.evidence_file import fill
-from imgkit.errors import CorruptImage, MediaReadError
+from imgkit.errors import CorruptImage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +28,7 @@ if TYPE_CHECKING:
 
 _SECTOR = 512
 _UNUSED = 0xFFFFFFFF
-_NOTHING = b"\xff" * PIECE  # a piece of a table with no block in it
+_LAYOUT = Layout("I", "big", _UNUSED)
 
 
 class DynamicVhd(BlockImage):
@@ -72,21 +78,8 @@ class DynamicVhd(BlockImage):
         return Place(State.MIXED, start, bitmap)
 
     def _entries(self) -> Iterator[tuple[int, int | None]]:
-        """Yield (block, entry) of every block that has one; None where the table could not be read."""
-        for first in range(0, self._blocks, PIECE // 4):
-            count = min(PIECE // 4, self._blocks - first)
-            raw = bytearray(4 * count)
-            try:
-                fill(self._file.fd, self._table + 4 * first, memoryview(raw), path=self.path, media_offset=0)
-            except MediaReadError:  # reading these blocks will say so, each for itself
-                yield from ((block, None) for block in range(first, first + count))
-                continue
-            if raw == _NOTHING[: len(raw)]:
-                continue
-            entries = array("I", bytes(raw))
-            if sys.byteorder == "little":
-                entries.byteswap()
-            yield from ((first + i, entry) for i, entry in enumerate(entries) if entry != _UNUSED)
+        """(block, entry) of every block that has one; None where the table could not be read."""
+        return table_entries(self._file, self._table, self._blocks, _LAYOUT)
 
     def _stored(self) -> Iterator[tuple[int, bool]]:
         return ((block, True) for block, _ in self._entries())

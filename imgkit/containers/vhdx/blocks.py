@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from array import array
 from typing import TYPE_CHECKING
 
 from imgkit.containers.block_image import BlockImage, Place, State
-from imgkit.containers.block_table import LARGEST_CHECKED, MOST_BAD, PIECE, shared_entries
+from imgkit.containers.block_table import LARGEST_CHECKED, MOST_BAD, Layout, shared_entries, table_entries
 from imgkit.containers.differencing import segments_with
 from imgkit.containers.evidence_file import fill
 from imgkit.containers.vhdx.structure import MIB
-from imgkit.errors import CorruptImage, MediaReadError
+from imgkit.errors import CorruptImage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
 _NOT_PRESENT, _UNDEFINED, _ZERO, _UNMAPPED, _FULLY_PRESENT, _PARTIALLY_PRESENT = 0, 1, 2, 3, 6, 7
 _ZEROS = {_UNDEFINED, _ZERO, _UNMAPPED}
 _BITMAP_PRESENT = 6  # 2.5.1.2
-_NOTHING = bytes(PIECE)  # a piece of a table with no block in it
+_LAYOUT = Layout("Q", "little", 0)
 _BITMAP_SIZE = MIB  # of a sector bitmap block, a bit for each sector of a chunk
 
 
@@ -116,21 +114,8 @@ class VhdxImage(BlockImage):
         return f"lies at {offset}, and the file ends at {self._limit}" if offset >= self._limit else None
 
     def _entries(self) -> Iterator[tuple[int, int | None]]:
-        """Yield (index, entry) of every entry that is not zero; None where the table could not be read."""
-        for first in range(0, self._entry_count, PIECE // 8):
-            count = min(PIECE // 8, self._entry_count - first)
-            raw = bytearray(8 * count)
-            try:
-                fill(self._file.fd, self._table + 8 * first, memoryview(raw), path=self.path, media_offset=0)
-            except MediaReadError:  # reading these blocks will say so, each for itself
-                yield from ((index, None) for index in range(first, first + count))
-                continue
-            if raw == _NOTHING[: len(raw)]:
-                continue
-            entries = array("Q", bytes(raw))
-            if sys.byteorder == "big":
-                entries.byteswap()
-            yield from ((first + i, entry) for i, entry in enumerate(entries) if entry)
+        """(index, entry) of every entry that is not zero; None where the table could not be read."""
+        return table_entries(self._file, self._table, self._entry_count, _LAYOUT)
 
     def _stored(self) -> Iterator[tuple[int, bool]]:
         for index, entry in self._entries():
