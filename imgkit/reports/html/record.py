@@ -180,10 +180,10 @@ def _acts(acts: Sequence[Act]) -> Markup:
 
 
 def _act(act: Act) -> Markup:
-    lines = f"{act.line}" + (f", {act.ended_line}" if act.ended_line else "")
+    ended = [", ", el("span", str(act.ended_line), id=f"l{act.ended_line}")] if act.ended_line else []
     return el(
         "tr",
-        el("td", lines, cls="r"),
+        el("td", str(act.line), *ended, cls="r"),
         el("td", when(act.when), *_clock(act)),
         el("td", el("b", title(act)), Markup(" "), said(", ".join(act.exhibits)), *_result(act)),
         el("td", said(act.actor.name)),
