@@ -129,7 +129,7 @@ def with_sudo(error: ImgkitError) -> str | None:
     return "sudo " + shlex.join([*program, *words])
 
 
-_PATH_OPTIONS = ("--case", "--against")
+_PATH_OPTIONS = ("--case", "--against", "-o", "--output", "--signers")
 _VALUE_OPTIONS = (
     "-p",
     "--partition",
@@ -139,13 +139,18 @@ _VALUE_OPTIONS = (
     "--exhibit",
     "--examiner",
     "--reason",
+    *("--to", "--purpose", "--method", "--place", "--condition", "--seal", "--image", "--authorised"),
+    *("--bag-only", "--receipt", "--signer", "--copy-of", "--description", "--make", "--model", "--serial"),
+    *("--acquired-by", "--acquired-when", "--acquired-with", "--digest"),
 )
+_GROUPS = ("case", "log")
 
 
 def _absolute(words: list[str]) -> list[str]:
     """The words of a command with every path in them absolute; a partition called like a file is no path."""
-    shown, before = words[:1], ""
-    for word in words[1:]:
+    called = 2 if words[:1] and words[0] in _GROUPS else 1
+    shown, before = words[:called], ""
+    for word in words[called:]:
         option, equals, value = word.partition("=")
         if before in _VALUE_OPTIONS:
             shown.append(word)

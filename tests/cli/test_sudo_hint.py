@@ -56,3 +56,13 @@ def test_what_sudo_drops_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_other_errors_keep_their_hint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["imgkit", "attach", "d"])
     assert with_sudo(UnknownFormat("no", hint="look")) == "look"
+
+
+def test_what_people_state_is_no_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("case", "transfer", "--to", "Bob <b@x>", "--image", "EX1=/d", "--seal", "12", "-o", "bag")
+    said = f"case transfer --to 'Bob <b@x>' --image EX1=/d --seal 12 -o {tmp_path}/bag"
+    assert hint(monkeypatch, *words) == f"sudo /usr/bin/imgkit {said}"
+    assert (
+        hint(monkeypatch, "case", "add", "d", "--description", "laptop")
+        == f"sudo /usr/bin/imgkit case add {tmp_path}/d --description laptop"
+    )
