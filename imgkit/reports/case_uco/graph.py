@@ -126,10 +126,10 @@ class Graph:
         return [{"@id": name} for name, node in sorted(self._nodes.items()) if not _is_part(node["@type"])]
 
     def document(self) -> bytes:
-        """The graph as JSON-LD: nodes and keys in order, ASCII, one LF at the end."""
-        nodes = [self._nodes[name] for name in sorted(self._nodes)]
-        document = {"@context": PREFIXES, "@graph": nodes}
-        return (json.dumps(document, indent=1, sort_keys=True, ensure_ascii=True) + "\n").encode("ascii")
+        """The graph as JSON-LD: a node a line, nodes and keys in order, ASCII."""
+        context = json.dumps(PREFIXES, sort_keys=True, indent=1)
+        nodes = ",\n".join(json.dumps(self._nodes[name], sort_keys=True) for name in sorted(self._nodes))
+        return f'{{"@context": {context},\n"@graph": [\n{nodes}\n]}}\n'.encode("ascii")
 
 
 def _is_part(kind: str) -> bool:
