@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 _SECRET = re.compile(
     r"-{1,2}[a-z-]*(pass(word|phrase|wd)?|secret|token|pin|recovery-key|key-hex|key)", re.IGNORECASE
 )
-_USERINFO = re.compile(r"(?<=://)[^/@\s]*:[^/@\s]*(?=@)")
+# Of a URL: who logs in, and what authorities take a key in.
+_USERINFO = re.compile(r"(?<=://)[^/@?#\s]+(?=@)")
+_QUERY = re.compile(r"(https?://[^\s?#]*[?#])\S+")
 _REMOVED = "[removed]"
 _NO_LOGINUID = 2**32 - 1
 
@@ -159,7 +161,7 @@ def without_secrets(argv: Sequence[str]) -> list[str]:
         elif secret and equals:
             shown.append(f"{option}={_REMOVED}")
         else:
-            shown.append(printable(_USERINFO.sub(_REMOVED, word)))
+            shown.append(printable(_QUERY.sub(rf"\g<1>{_REMOVED}", _USERINFO.sub(_REMOVED, word))))
         hide_next = secret and not equals and not hide_next
     return shown
 

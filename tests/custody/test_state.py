@@ -142,6 +142,8 @@ def test_an_actor_is_recorded_readable() -> None:
         (["--passphrase-file", "/x"], ["--passphrase-file", "/x"]),
         (["hash", "-p", "2", "--offset", "1"], ["hash", "-p", "2", "--offset", "1"]),
         (["http://a:b@c/d", "http://c/d@e"], ["http://[removed]@c/d", "http://c/d@e"]),
+        (["--url=https://tsa/x?key=y&z"], ["--url=https://tsa/x?[removed]"]),
+        (["https://token@tsa/#secret", "what?.dd"], ["https://[removed]@tsa/#[removed]", "what?.dd"]),
         (["a\udcff", "b\n"], ["a\\xff", "b\\n"]),
         (["--key"], ["--key"]),
     ],
