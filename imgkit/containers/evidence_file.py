@@ -54,6 +54,12 @@ class EvidenceFile:
         """Whether `other` is of the same inode."""
         return (self.stat.st_dev, self.stat.st_ino) == (other.st_dev, other.st_ino)
 
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Bytes of the file as it lies that are none of the media, fewer at its end; raises as `fill` does."""
+        buffer = bytearray(max(0, min(length, self.stat.st_size - offset)))
+        fill(self.fd, offset, memoryview(buffer), path=self.path, media_offset=0)
+        return bytes(buffer)
+
     def close(self) -> None:
         """Close the descriptor. Closing twice is allowed."""
         fd, self.fd = self.fd, -1

@@ -139,7 +139,8 @@ def open_evidence(path: str, user: User, *, sector_size: int | None = None) -> t
 def notices_of(image: Image) -> Iterator[str]:
     """What the examiner should know of how the image was opened."""
     if image.metadata.get("atime_may_change"):
-        yield f"{image.path} belongs to another user: reading it may change its access time"
+        what = "belongs" if len(image.segments) == 1 else "or another of its files belongs"
+        yield f"{image.path} {what} to another user: reading it may change its access time"
     notices = image.metadata.get("notices", ())
     yield from notices if isinstance(notices, tuple) else ()
 

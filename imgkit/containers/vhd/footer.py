@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from imgkit.containers.evidence_file import fill
 from imgkit.errors import CorruptImage, UnknownFormat
 
 if TYPE_CHECKING:
@@ -81,9 +80,11 @@ def read_footer(file: EvidenceFile) -> Footer:
     """
     size = file.stat.st_size
     ends = [
-        (size - length, _at(file, size - length, length)) for length in (_SIZE, _OLD_SIZE) if size >= length
+        (size - length, file.read_at(size - length, length))
+        for length in (_SIZE, _OLD_SIZE)
+        if size >= length
     ]
-    head = _at(file, 0, _SIZE)
+    head = file.read_at(0, _SIZE)
     for where, block in ends:
         if _sound(block):
             return _parsed(file, block, where, _copy_notices(file, block, head))
@@ -101,12 +102,6 @@ def read_footer(file: EvidenceFile) -> Footer:
         f"{file.path} is a VHD whose footer fails its checksum, and so does the copy at its start, if there is one",
         hint="copy the image again from the source; a fixed VHD is the raw disk followed by 512 bytes of footer",
     )
-
-
-def _at(file: EvidenceFile, offset: int, length: int) -> bytes:
-    block = bytearray(max(0, min(length, file.stat.st_size - offset)))
-    fill(file.fd, offset, memoryview(block), path=file.path, media_offset=0)
-    return bytes(block)
 
 
 def _sound(block: bytes) -> bool:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from imgkit.containers.block_table import Area
-from imgkit.containers.evidence_file import fill
 from imgkit.containers.vhd.footer import checksum
 from imgkit.errors import CorruptImage
 
@@ -51,7 +50,7 @@ def read_header(file: EvidenceFile, footer: Footer) -> Header:
     Raises:
         CorruptImage: It fails its checksum, or its numbers cannot be meant.
     """
-    block = _at(file, footer.data_offset, _SIZE)
+    block = file.read_at(footer.data_offset, _SIZE)
     if len(block) < _SIZE or not block.startswith(_COOKIE):
         raise CorruptImage(
             f"{file.path} has no dynamic disk header at {footer.data_offset}, where its footer points"
@@ -115,13 +114,7 @@ def _locators(file: EvidenceFile, block: bytes) -> tuple[tuple[str, ...], tuple[
         )
         if code not in _WINDOWS_PATHS or not 0 < length <= _LONGEST_LOCATOR:
             continue
-        path = _at(file, offset, length).decode(_WINDOWS_PATHS[code], "replace").split("\0")[0]
+        path = file.read_at(offset, length).decode(_WINDOWS_PATHS[code], "replace").split("\0")[0]
         found.setdefault(code, path)
         areas.append(Area(offset, offset + length, "a parent locator"))
     return tuple(found[code] for code in _WINDOWS_PATHS if found.get(code)), tuple(areas)
-
-
-def _at(file: EvidenceFile, offset: int, length: int) -> bytes:
-    block = bytearray(max(0, min(length, file.stat.st_size - offset)))
-    fill(file.fd, offset, memoryview(block), path=file.path, media_offset=0)
-    return bytes(block)

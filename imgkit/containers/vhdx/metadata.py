@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from imgkit.containers.vhdx.structure import MIB, read
+from imgkit.containers.vhdx.structure import MIB
 from imgkit.errors import CorruptImage, UnknownFormat
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def _check(file: EvidenceFile, found: Metadata) -> None:
 
 def _items(file: EvidenceFile, region: Area) -> dict[UUID, tuple[int, int]]:
     """Known item -> (offset in the file, length)."""
-    table = read(file, region.start, min(_TABLE_SIZE, region.end - region.start))
+    table = file.read_at(region.start, min(_TABLE_SIZE, region.end - region.start))
     if not table.startswith(b"metadata") or len(table) < _TABLE_SIZE:
         raise CorruptImage(
             f"{file.path} has no metadata table at {region.start}, where its region table points"
@@ -139,7 +139,7 @@ def _item(file: EvidenceFile, items: Mapping[UUID, tuple[int, int]], guid: UUID)
     wanted = _SIZES.get(guid)
     if wanted is not None and length < wanted:
         raise CorruptImage(f"the {_NAMES[guid]} of {file.path} has {length} bytes, and {wanted} are needed")
-    return read(file, offset, length if wanted is None else wanted)
+    return file.read_at(offset, length if wanted is None else wanted)
 
 
 def _parent_locator(file: EvidenceFile, item: bytes) -> dict[str, str]:

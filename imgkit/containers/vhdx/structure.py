@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from imgkit.containers.block_table import Area, Areas
-from imgkit.containers.evidence_file import fill
 from imgkit.containers.vhdx.crc32c import crc32c
 from imgkit.errors import CorruptImage, UnknownFormat
 
@@ -73,7 +72,7 @@ def read_structure(file: EvidenceFile) -> Structure:
         CorruptImage: Neither copy is sound, or they contradict themselves.
         UnknownFormat: A log that was not replayed; a version or region that is not known.
     """
-    creator = read(file, 8, 512).decode("utf-16-le", "replace").split("\0")[0]
+    creator = file.read_at(8, 512).decode("utf-16-le", "replace").split("\0")[0]
     header, header_notices = _current_header(file)
     if header.version != 1:
         raise UnknownFormat(f"{file.path} is a VHDX of version {header.version}, which imgkit does not read")
@@ -93,13 +92,6 @@ def read_structure(file: EvidenceFile) -> Structure:
     return Structure(creator, header, bat, metadata, areas, (*header_notices, *table_notices))
 
 
-def read(file: EvidenceFile, offset: int, length: int) -> bytes:
-    """`length` bytes of the file from `offset`, fewer at its end."""
-    block = bytearray(max(0, min(length, file.stat.st_size - offset)))
-    fill(file.fd, offset, memoryview(block), path=file.path, media_offset=0)
-    return bytes(block)
-
-
 def _sound(block: bytes, size: int, signature: bytes) -> bool:
     """Signature, and a CRC-32C over the whole with the checksum field as zeros."""
     if len(block) < size or not block.startswith(signature):
@@ -110,7 +102,7 @@ def _sound(block: bytes, size: int, signature: bytes) -> bool:
 
 def _current_header(file: EvidenceFile) -> tuple[Header, tuple[str, ...]]:
     """The sound one with the greater sequence number (2.2.2), and what is wrong with the other."""
-    blocks = [read(file, offset, _HEADER_SIZE) for offset in _HEADERS]
+    blocks = [file.read_at(offset, _HEADER_SIZE) for offset in _HEADERS]
     found = [
         (number, _header(block))
         for number, block in enumerate(blocks, 1)
@@ -157,7 +149,7 @@ def _log_not_replayed(file: EvidenceFile) -> UnknownFormat:
 
 def _regions(file: EvidenceFile) -> tuple[dict[UUID, tuple[Area, bool]], tuple[str, ...]]:
     """Region -> (where, whether a reader has to know it), by the first sound table (2.2.3)."""
-    blocks = [read(file, offset, _REGION_TABLE_SIZE) for offset in _REGION_TABLES]
+    blocks = [file.read_at(offset, _REGION_TABLE_SIZE) for offset in _REGION_TABLES]
     sound = [number for number, block in enumerate(blocks) if _sound(block, _REGION_TABLE_SIZE, b"regi")]
     if not sound:
         raise CorruptImage(f"both region tables of {file.path} fail their checksum", hint=_AGAIN)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from imgkit.containers.vmdk.descriptor import SECTOR
-from imgkit.containers.vmdk.header import is_sparse, read_at, read_header
+from imgkit.containers.vmdk.header import is_sparse, read_header
 from imgkit.containers.vmdk.runs import FlatExtent, ZeroExtent
 from imgkit.containers.vmdk.sparse import SparseExtent
 from imgkit.containers.vmdk.tables import GrainTables
@@ -59,7 +59,7 @@ def _open_flat(path: str, place: _Place, files: SegmentFiles) -> Extent:
             f"{segment.path} is short: {segment.size} bytes where {path} needs {needed}", hint=_COPY_HINT
         )
     with files.opened(place.file, place.start, line.length) as file:
-        head = read_at(file, 0, SECTOR)
+        head = file.read_at(0, SECTOR)
     if is_sparse(head):
         raise CorruptImage(f"{segment.path} is a sparse extent and {path} lists it as flat")
     return FlatExtent(place.start, line.length, file=place.file, position=line.offset)

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from imgkit.containers.evidence_file import open_evidence
 from imgkit.containers.vmdk.descriptor import MOST_BYTES, SECTOR, is_descriptor, parse_descriptor
-from imgkit.containers.vmdk.header import read_at
 from imgkit.errors import ImgkitError, MissingSegment
 
 if TYPE_CHECKING:
@@ -89,14 +88,14 @@ def _listed(path: str) -> set[str]:
         if not stat.S_ISREG(os.stat(path).st_mode):
             return set()
         with closing(open_evidence(path)) as file:
-            raw = _descriptor_text(read_at(file, 0, SECTOR), file)
+            raw = _descriptor_text(file.read_at(0, SECTOR), file)
             return {_last_part(line.name) for line in parse_descriptor(raw, path).extents if line.name}
     return set()
 
 
 def _descriptor_text(head: bytes, file: EvidenceFile) -> bytes:
     """The descriptor that the file is; one inside a sparse extent lists only that extent itself."""
-    return read_at(file, 0, MOST_BYTES) if is_descriptor(head) else b""
+    return file.read_at(0, MOST_BYTES) if is_descriptor(head) else b""
 
 
 def _may_be_regular(path: str) -> bool:

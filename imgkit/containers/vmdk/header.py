@@ -9,7 +9,6 @@ import struct
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from imgkit.containers.evidence_file import fill
 from imgkit.containers.vmdk.descriptor import MOST_BYTES, SECTOR
 from imgkit.errors import CorruptImage, MissingSegment, UnknownFormat
 
@@ -96,13 +95,6 @@ class SparseHeader:
         return self.sizes.grain_size
 
 
-def read_at(file: EvidenceFile, offset: int, length: int) -> bytes:
-    """Bytes of the file, fewer at its end."""
-    buffer = bytearray(max(0, min(length, file.stat.st_size - offset)))
-    fill(file.fd, offset, memoryview(buffer), path=file.path, media_offset=0)
-    return bytes(buffer)
-
-
 def read_header(file: EvidenceFile) -> SparseHeader:
     """Read and check the header of a sparse extent.
 
@@ -111,7 +103,7 @@ def read_header(file: EvidenceFile) -> SparseHeader:
         MissingSegment: The file is shorter than what it says.
         UnknownFormat: A variant that is not read.
     """
-    head = read_at(file, 0, SECTOR)
+    head = file.read_at(0, SECTOR)
     if head.startswith(SESPARSE):
         hint = "convert it with qemu-img convert -O raw, through its descriptor, and open that"
         raise UnknownFormat(
@@ -227,7 +219,7 @@ def _find_footer(file: EvidenceFile) -> bytes:
     """The last sector that is not zeros, with its marker before it and the end-of-stream marker (zeros) behind it."""
     size = file.stat.st_size
     start = max(0, (size - _TAIL) // SECTOR * SECTOR)
-    tail = read_at(file, start, size - start)
+    tail = file.read_at(start, size - start)
     last = (len(tail.rstrip(b"\0")) - 1) // SECTOR * SECTOR
     footer, marker = tail[last : last + SECTOR], tail[max(0, last - SECTOR) : last]
     whole = last >= SECTOR and len(tail) >= last + 2 * SECTOR and footer.startswith(b"KDMV")
@@ -245,7 +237,7 @@ def _at_end(sizes: Sizes, descriptor: tuple[int, int] | None, file: EvidenceFile
     if footer.sizes != sizes:
         raise CorruptImage(f"{file.path} states {sizes} in its header and {footer.sizes} in its footer")
     _check_directory(footer.directory, "grain directory", footer, file)
-    marker = read_at(file, footer.directory - SECTOR, _MARKER.size)
+    marker = file.read_at(footer.directory - SECTOR, _MARKER.size)
     if len(marker) < _MARKER.size or _MARKER.unpack(marker)[1:] != (0, _DIRECTORY_MARKER):
         raise CorruptImage(
             f"{file.path} has no marker of a grain directory at byte {footer.directory - SECTOR}, where its footer says so"

@@ -12,7 +12,7 @@ from imgkit.containers.vmdk.descriptor import (
     parse_descriptor,
 )
 from imgkit.containers.vmdk.folder import descriptor_of, find_extent
-from imgkit.containers.vmdk.header import read_at, read_header
+from imgkit.containers.vmdk.header import read_header
 from imgkit.errors import CorruptImage, UnknownFormat
 
 if TYPE_CHECKING:
@@ -45,10 +45,10 @@ def plan_image(file: EvidenceFile) -> Plan:
         CorruptImage: The descriptor contradicts itself.
         UnknownFormat: A variant that is not read, or an extent without its descriptor.
     """
-    if is_descriptor(read_at(file, 0, SECTOR)):
+    if is_descriptor(file.read_at(0, SECTOR)):
         return _of_descriptor(file)
     header = read_header(file)
-    raw = read_at(file, *header.descriptor) if header.descriptor else b""
+    raw = file.read_at(*header.descriptor) if header.descriptor else b""
     if not raw.strip(b"\0"):
         raise _is_extent(file.path)
     descriptor = parse_descriptor(raw, file.path)
@@ -71,7 +71,7 @@ def _is_extent(path: str) -> UnknownFormat:
 def _of_descriptor(file: EvidenceFile) -> Plan:
     if file.stat.st_size > MOST_BYTES:
         raise CorruptImage(f"{file.path} begins as a VMDK descriptor and has {file.stat.st_size} bytes")
-    descriptor = parse_descriptor(read_at(file, 0, MOST_BYTES), file.path)
+    descriptor = parse_descriptor(file.read_at(0, MOST_BYTES), file.path)
     paths = {file.path: 0}
     files: list[int | None] = []
     notices: list[str] = []
