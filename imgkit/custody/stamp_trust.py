@@ -127,31 +127,23 @@ def _load_roots(roots: bytes) -> list[Certificate]:
 
 
 def _signer(token: Token) -> Certificate | None:
-    """The certificate that the signature names by issuer and number, or by the identifier of its key."""
+    """The certificate that the signature names."""
     from cryptography import x509  # noqa: PLC0415 - only who checks a stamp pays for it
 
     for encoded in token.certificates:
         try:
             if _is_of(token.signer, encoded):
                 return x509.load_der_x509_certificate(encoded)
-        except ValueError:
+        except (ValueError, IndexError):
             continue  # another one may be the signer's; if none is, that is said
     return None
 
 
 def _is_of(signer: der.Element, certificate: bytes) -> bool:
-    if signer.tag == der.SEQUENCE:
-        fields = der.whole(certificate).children()[0].children()
-        fields = fields[1:] if fields[0].tag == der.CONTEXT_0 else fields  # version
-        return signer.content == fields[2].encoded + fields[0].encoded
-    from cryptography import x509  # noqa: PLC0415 - only who checks a stamp pays for it
-
-    try:
-        extensions = x509.load_der_x509_certificate(certificate).extensions
-        found = extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
-    except x509.ExtensionNotFound:
-        return False
-    return found.value.digest == signer.content
+    """Whether it has this issuer and number; openssl ts knows no other way to name a signer."""
+    fields = der.whole(certificate).children()[0].children()
+    fields = fields[1:] if fields[0].tag == der.CONTEXT_0 else fields  # version
+    return signer.tag == der.SEQUENCE and signer.content == fields[2].encoded + fields[0].encoded
 
 
 def _names(attributes: der.Element, certificate: Certificate) -> bool:

@@ -28,7 +28,6 @@ QUERY_LIMIT = 4096
 _NONCE_BITS = 63  # some authorities take no number that needs a ninth byte
 _SHA256 = "2.16.840.1.101.3.4.2.1"
 _SHA256_DER = bytes.fromhex("0609608648016503040201")
-_SKI = 0x80  # [0] IMPLICIT SubjectKeyIdentifier
 _DIRECTORY_NAME = 0xA4
 _PEM = re.compile(rb"-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,10 +21,13 @@ from imgkit.errors import CustodyError, UsageError
 from tests.custody.tsa import NOW, Authority, make_info, make_reply
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from imgkit.custody.log import CustodyLog
-    from tests.custody.conftest import Office
+    from tests.custody.conftest import Office, Traced
+
+    Trace = Callable[..., Traced]
 
 OTHER = Receipt("11111111-2222-4333-8444-555555555555", 57, 41_873, "a" * 64, "b" * 64)
 
@@ -366,6 +370,58 @@ def test_killed(
         act(log, at, authority, what)
         assert path.exists()
         office.check()
+
+
+def check_either(office: Office) -> None:
+    """A file has its name only if a record names it; what a record names is there, under its name or beside it."""
+    named = {
+        path.name for place in ("checkpoints", "receipts") for path in (office.case / place).glob("[!.]*")
+    }
+    aside = {path.name.split(".")[1] for path in office.case.glob("receipts/.*.tmp")}
+    aside |= {path.name[1:-41] for path in office.case.glob("checkpoints/.*.tmp")}
+    told = {data["file"] for data in data_of(office, "log.anchored")}
+    told |= {data["name"] for data in data_of(office, "receipt.taken")}
+    assert {name for name in named if name.endswith(".tsr") or name.startswith("taken")} <= told
+    assert {name.removesuffix(".txt") for name in told} <= {
+        name.removesuffix(".txt") for name in named | aside
+    }
+
+
+@pytest.mark.parametrize("what", ["stamp", "taken"])
+@pytest.mark.parametrize("fault", ["signal=KILL", "error=EIO", "error=ENOSPC"])
+def test_a_fault_at_every_call(
+    office: Office, authority: Authority, tracer: Trace, what: str, fault: str
+) -> None:
+    log, calls, tried = office.create(), ("openat", "write", "fsync", "renameat2"), 0
+    at = point(log)
+    reply = make_reply(authority.signer, make_info(at.sums, 7, NOW))
+    facts = check_reply(reply, sums=at.sums)
+
+    def attempt() -> int:
+        try:
+            if what == "stamp":
+                anchor(log, at, reply, facts, tsa=f"tsa-{tried}")
+            else:
+                take(log, str(Receipt(OTHER.log, tried, 1, OTHER.head, OTHER.file)))
+        except CustodyError:
+            return 3
+        return 0
+
+    run = tracer(attempt)
+    assert run.code == 0
+    counts = Counter(line.split(None, 1)[1].partition("(")[0] for line in run.calls)
+    for call in calls:
+        for number in range(1, counts[call] + 1):
+            tried += 1
+            run = tracer(attempt, inject=f"{call}:{fault}:when={number}")
+            assert run.code in (0, 3, -9, 99), run.calls[-3:]
+            check_either(office)
+            if any(office.case.glob("*/.*.tmp")):
+                office.check()
+            office.open().event("evidence.gone", {"attached_line": 1})
+            check_either(office)
+        office.check()
+    assert tried >= 8
 
 
 def test_a_full_disk_leaves_nothing(office: Office, log: CustodyLog, monkeypatch: pytest.MonkeyPatch) -> None:

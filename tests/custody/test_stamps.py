@@ -7,12 +7,14 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given
 from hypothesis import strategies as st
 from rfc3161_client import decode_timestamp_response
 
 from imgkit.custody import der
+from imgkit.custody.stamp_reply import Refused, read_reply
 from imgkit.custody.stamps import check_reply, imprint_in, imprint_of, read_query, request
 from imgkit.errors import CustodyError
 from tests.custody.tsa import GRANTED, NOW, POLICY, USES, YEAR, Authority, issue, make_info, make_reply
@@ -146,6 +148,20 @@ def test_two_certificates_in_whatever_order_pass(tmp_path: Path) -> None:
             refused += 1
     assert refused == 1, "the library took both orders: the way past it was not tried"
     assert checked(authority, make_reply(signer, info)) == ["chain"]
+
+
+def test_an_authority_with_an_rsa_key(tmp_path: Path) -> None:
+    root = issue("RSA Root", key=rsa.generate_private_key(65537, 2048))
+    signer = issue("RSA TSA", root, uses=USES, key=rsa.generate_private_key(65537, 2048))
+    authority = Authority(tmp_path, root=root, signer=signer)
+    assert checked(authority, authority.reply(request(SUMS).der)) == []
+
+
+def test_hostile_names_are_shown_escaped(tmp_path: Path) -> None:
+    root = issue("Test Root")
+    signer = issue("Evil\x1b[31m\u202e\n=cmd", root, uses=USES)
+    facts = check_reply(make_reply(signer, make_info(SUMS, 7, NOW)), sums=SUMS)
+    assert facts.tsa == "Evil\\x1b[31m\\u202e\\n=cmd"
 
 
 # -- time ----------------------------------------------------------------------------------------------------------------
@@ -308,6 +324,20 @@ def test_one_byte_changed(authority: Authority, reply: bytes) -> None:
         refused += not facts.trusted
         assert facts == good or not facts.trusted, f"byte {at}"
     assert refused > len(reply) // 19 * 3 // 4
+
+
+def test_one_bit_changed_is_read_or_refused(reply: bytes) -> None:
+    """Whatever a reply holds, taking it apart ends in its parts or in a refusal."""
+    refused = 0
+    for at in range(len(reply)):
+        for bit in (1, 0x20, 0x80):
+            changed = bytearray(reply)
+            changed[at] ^= bit
+            try:
+                assert read_reply(bytes(changed)).certificates is not None
+            except Refused:
+                refused += 1
+    assert 0 < refused < 3 * len(reply)
 
 
 @given(st.binary(max_size=200))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from imgkit.custody import der
@@ -49,7 +49,7 @@ class Issued:
     """A certificate and its key."""
 
     certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey
+    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
     @property
     def pem(self) -> bytes:
@@ -74,17 +74,17 @@ def issue(
     end: dt.datetime = NOW + YEAR,
     uses: tuple[x509.ObjectIdentifier, ...] = (),
     critical: bool = True,
-    serial: int | None = None,
+    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | None = None,
 ) -> Issued:
     """A certificate below `issuer`, or a root; with `uses` it signs stamps, without it certificates."""
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = key or ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer.certificate.subject if issuer else subject)
         .public_key(key.public_key())
-        .serial_number(serial or x509.random_serial_number())
+        .serial_number(x509.random_serial_number())
         .not_valid_before(start)
         .not_valid_after(end)
         .add_extension(x509.BasicConstraints(ca=not uses, path_length=None), critical=True)
@@ -222,6 +222,7 @@ def make_reply(
         attribute(naming, name),
     ]
     signed = b"".join(sorted(attributes))
+    assert isinstance(signer.key, ec.EllipticCurvePrivateKey)
     signature = signer.key.sign(der.encode(der.SET, signed), ec.ECDSA(hashes.SHA256()))
     fields = der.whole(encoded).children()[0].children()
     info_of_signer = der.encode(
