@@ -82,7 +82,7 @@ def test_equal_bytes_of_equal_views(case: CaseView, tmp_path: Path) -> None:
         "media: 4,096 bytes from byte 512 were not read: input/output error [line 7]",
         "Partition 1: 1,048,576 bytes from byte 1,048,576",
         "Shown as device /dev/loop3 by Jane Doe",
-        "its end is not recorded. [line 28]",
+        "what came of it: open; its end is not recorded. [line 28]",
         "EX1: handed over from Jane Doe <jane@lab> to Bob Roe <bob@lab>, recorded by Jane Doe",
         "NOT re-hashed for this step.",
         "seal 4711 intact",

@@ -176,10 +176,14 @@ def _shown(item: Attachment) -> Iterator[str]:
     begun, ended = item.begun, item.ended
     end = f"{item.ending} on {ended.when} by {ended.actor}" if ended else "its end is not recorded"
     lines = [*begun.lines, *(ended.lines if ended else ())]
-    yield from say(
-        f"Shown as {item.kind} {item.device} by {begun.actor} with {tool(begun)} on {begun.when}; {end}. {at(lines)}",
-        1,
-    )
+    if begun.result == "ok":
+        words = (
+            f"Shown as {item.kind} {item.device} by {begun.actor} with {tool(begun)} on {begun.when}; {end}."
+        )
+    else:
+        words = f"Begun to be shown as {item.kind} by {begun.actor} with {tool(begun)} on {begun.when}; "
+        words += f"what came of it: {begun.result}; {end}."
+    yield from say(f"{words} {at(lines)}", 1)
     proof = [f"{key} {value}" for key, value in item.read_only]
     proof += [f"guard {item.guard}"] if item.guard else []
     if proof:
