@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from imgkit.custody.possession import State
 from imgkit.custody.receipts import give
-from imgkit.custody.record import LIST_LIMIT, new_uuid, path_of
+from imgkit.custody.record import LIST_LIMIT, encode_document, new_uuid, path_of, plain
 from imgkit.custody.recorded import checkpoints_of
 from imgkit.errors import CustodyError, ImgkitError, UsageError
 from imgkit.examination.bagging import Included, Offer, bytes_of, find_offer, make_bag, name_to_open
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 Record = dict[str, Any]
 
+_MOST_BYTES = (
+    40_000  # of a hand-over in its record; there and in the receiver's it must stay one list in one line
+)
 _FIT = ("match", "unchanged", "no-reference")  # verdicts of an image that may be handed over
 
 
@@ -85,7 +88,13 @@ def transfer(examination: Examination, wish: Wish, *, progress: Progress | None 
         document: Record = {"schema": "imgkit.case.transfer.v1", "verdicts": verdicts}
         if not_fit := [name for name, verdict in verdicts.items() if verdict not in _FIT]:
             return document | _refused(examination, not_fit)
-        line = examination.event("custody.transferred", _data(examination, exhibits, wish, verdicts, in_bag))
+        data = _data(examination, exhibits, wish, verdicts, in_bag)
+        if len(encode_document(plain(data))) > _MOST_BYTES:
+            raise UsageError(
+                f"{len(exhibits)} exhibits with all that is known of them do not fit into one record",
+                hint="hand them over in parts: --exhibit",
+            )
+        line = examination.event("custody.transferred", data)
         done = _papers(examination, line, wish.signer)
         bag = _bagged(examination, done, wish.bag, included, progress)
     return document | _done(examination, done, bag)

@@ -15,7 +15,7 @@ from imgkit.custody.durable import create_file, told
 from imgkit.custody.possession import Person
 from imgkit.custody.reading import lines_of, read_records
 from imgkit.custody.receipts import file_of, find_receipt, give, take
-from imgkit.custody.record import MALFORMED, line_hash, path_fields, validate
+from imgkit.custody.record import MALFORMED, line_hash, path_fields, printable, validate
 from imgkit.custody.recorded import checkpoints_of
 from imgkit.custody.verify import verify_log
 from imgkit.errors import CustodyError, UsageError
@@ -113,7 +113,14 @@ def receive(examination: Examination, arrival: Arrival, *, progress: Progress | 
     look = _Inspection(examination, offered, arrival, progress)
     exhibits = [look.arrived(one, paths.get(one["exhibit"])) for one in offered.record["data"]["exhibits"]]
     line = examination.event("custody.received", _data(examination, offered, arrival, exhibits))
-    given = _papers(examination, offered, arrival)
+    try:
+        given = _papers(examination, offered, arrival)
+    except CustodyError as error:
+        raise CustodyError(
+            f"it is received, at line {line}, but there is no receipt for its giver yet: {error.message}",
+            code=error.code,
+            hint="imgkit log receipt gives one",
+        ) from error
     return document | _done(examination, offered, exhibits, line, given)
 
 
@@ -203,6 +210,11 @@ def _check_offer(offer: Record) -> None:
         raise CustodyError(f"line {offer['seq']} is no hand-over as imgkit writes it", code="SCHEMA")
 
 
+def _named(offer: Record, key: str) -> dict[str, str]:
+    """Giver or receiver as the hand-over names them: name and id, whatever else stands there."""
+    return {name: printable(offer["data"][key][name]) for name in ("name", "id")}
+
+
 def _digests(item: Record) -> list[Digest]:
     return [Digest(name, value) for name, value in item["digests"].items()]
 
@@ -283,7 +295,13 @@ class _Inspection:
 def _described(offered: Offered, item: Record, arrival: Arrival) -> Record:
     """What is known of an exhibit that comes from elsewhere: as its giver describes it, and where it stood with them."""
     log, line = offered.record["log"], offered.record["seq"]
-    data: Record = {key: item[key] for key in ("description", "source", "acquired") if key in item}
+    data: Record = {}
+    if isinstance(item.get("description"), str):
+        data["description"] = item["description"]
+    for key in ("source", "acquired"):
+        facts = item.get(key)
+        if isinstance(facts, dict) and all(isinstance(value, str) for value in facts.values()):
+            data[key] = facts
     data["stated"] = [
         {"digest": str(digest), "source": f"hand-over, log {log}, line {line}"} for digest in _digests(item)
     ]
@@ -304,9 +322,9 @@ def _data(examination: Examination, offered: Offered, arrival: Arrival, exhibits
             "case": offered.case,
             "receipt": str(offered.receipt),
         },
-        "from": offer["data"]["from"],
+        "from": _named(offer, "from"),
         "to": fields(acting(examination)),
-        "offered_to": offer["data"]["to"],
+        "offered_to": _named(offer, "to"),
         "exhibits": exhibits,
         "rehashed": all(one["rehashed"] for one in exhibits),
         "findings": list(offered.codes),
@@ -334,7 +352,7 @@ def _data(examination: Examination, offered: Offered, arrival: Arrival, exhibits
 
 def _papers(examination: Examination, offered: Offered, arrival: Arrival) -> Given:
     """Keep the giver's receipt, make a checkpoint, give our own receipt back."""
-    giver = offered.record["data"]["from"]
+    giver = _named(offered.record, "from")
     who, log = f"{giver['name']} <{giver['id']}>", examination.log
     if offered.receipt.log != log.uuid:
         taken = take(log, str(offered.receipt), sender=who)
@@ -367,8 +385,8 @@ def _done(
         "received": line,
         "problems": [],
         "offer": {"log": offer["log"], "line": offer["seq"], "head": offered.head},
-        "from": offer["data"]["from"],
-        "offered_to": offer["data"]["to"],
+        "from": _named(offer, "from"),
+        "offered_to": _named(offer, "to"),
         "exhibits": exhibits,
         "findings": list(offered.codes),
         "receipt": str(given.receipt),

@@ -347,6 +347,15 @@ def test_a_name_that_is_no_text(jane: Desk, court: Desk, case: Path) -> None:
     take(court).ended(0)
 
 
+def test_more_than_a_record_takes_is_handed_over_in_parts(jane: Desk, case: Path) -> None:
+    for number in range(5):
+        (case.parent / f"{number}.dd").write_bytes(MEDIA + bytes([number]))
+        jane("case", "add", f"{number}.dd", "--case", "A", "--description", "x" * 9000).ended(0)
+    assert "in parts" in give(jane).ended(2).err
+    give(jane, "--exhibit", "EX1", "--exhibit", "EX2").ended(0)
+    assert jane.last("A", "custody.transferred")["data"]["exhibits"][1]["exhibit"] == "EX2"
+
+
 def test_a_hostile_log_in_a_bag(court: Desk, bag: Path) -> None:
     """A hand-over that lacks what every one has: told, and nothing recorded."""
     log = bag / "data/case/custody.jsonl"
