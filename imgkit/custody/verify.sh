@@ -33,7 +33,10 @@ readable() {
 
 for tool in sha256sum split head tail od awk cmp grep xargs jq mktemp; do need "$tool"; done
 
-T=$(mktemp -d) || cannot "no temporary folder"
+# In memory where that is to be had: a file for each line is made on the way, some thousands at a time.
+memory=
+if [ -d /dev/shm ] && [ -w /dev/shm ]; then memory=/dev/shm; fi
+T=$(mktemp -d ${memory:+-p "$memory"} verify.XXXXXXXX 2>/dev/null || mktemp -d) || cannot "no temporary folder"
 trap 'rm -rf -- "$T"' EXIT
 trap 'exit 3' HUP INT TERM
 
@@ -83,33 +86,52 @@ fi
 
 # ---- 2. SHA-256 and length of every line, each with its line feed ---------------------------------------------------
 cd -- "$T"
-mkdir lines again
-split -a 9 -d -l 1 log lines/
-(cd lines && printf '%s\0' * | xargs -0 sha256sum) | cut -c 1-64 >hashes
-(cd lines && printf '%s\0' * | xargs -0 wc -c) | awk '$2 != "total" { print $1 }' >lengths
+digests() { # SHA-256 of each line of a file, and its length; a few thousand lines at a time
+    mkdir parts
+    split -a 7 -d -l 8192 "$1" parts/
+    for part in parts/*; do
+        mkdir lines
+        split -a 4 -d -l 1 "$part" lines/
+        (cd lines && printf '%s\0' * | xargs -0 sha256sum) | cut -c 1-64
+        (cd lines && printf '%s\0' * | xargs -0 wc -c) | awk '$2 != "total" { print $1 }' >>"$1.lengths"
+        rm -r -- lines "$part"
+    done
+    rmdir parts
+}
+digests log >hashes
 
 # ---- 3. What each line says: one row a line, "torn" where it is no JSON at all --------------------------------------
 jq -rR '
-  def odd:   # null, numbers that are no integers within +-(2^53-1), keys and nesting that the format does not have
-    any(..; . == null or (type == "number" and (. != floor or fabs > 9007199254740991)))
-    or any(.. | objects | keys_unsorted[]; test("^[a-z][a-z0-9_]*$") | not)
-    or any(paths(type == "object" or type == "array"); length > 7);
   def enclosed:   # digests of the enclosures that a record names
     [ (select(.type == "note.added" or .type == "enclosure.added") | .data.sha256?),
       (.. | objects | select((.enclosure? | type) == "string") | .sha256?) ]
     | map(select(type == "string")) | unique | join(",");
   def named:      # what a log.recovered says of torn lines
     "\(.last_good?)" + ([.torn[]? | "/\(.line):\(.bytes):\(.sha256)"] | add // "");
-  (try [fromjson] catch []) as $read
-  | if ($read | length) == 0 or test("^[ \t\r]*$") then ["torn"]
+  . as $line
+  | (try [fromjson] catch []) as $read
+  | if ($read | length) == 0 or ($read[0] == null and test("^[ \t\r]*$")) then ["torn"]
     elif ($read[0] | type) != "object" then ["other"]
     else $read[0]
       | ["record", .prev, .seq, .log, .v, .type, .phase, .op,
          (if .type == "op.reconciled" then .data.op? else "" end),
          (if .type == "log.recovered" then .data | named else "" end),
-         odd, enclosed]
+         (if ($line | contains("enclosure")) or .type == "note.added" then enclosed else "" end)]
     end
   | map(tostring | if . == "" then "-" else . end) | @tsv' log >said || cannot "jq cannot read the log"
+
+# Values and keys that the format does not have; only lines that could hold one are looked into.
+{
+    grep -a -n -E 'null|[0-9][.eE]|[0-9]{16}|-0' log || true
+    grep -a -n -E '[{,]"([^a-z"][^"]*|[a-z]([^"]*[^a-z0-9_"][^"]*)|)":' log || true
+    awk '{ line = $0; if (gsub(/[{[]/, "", line) > 8) print NR ":" $0 }' log
+} | sort -t : -k 1,1n -u >maybe
+jq -rR 'capture("^(?<number>[0-9]+):(?<line>.*)$") | .number as $number | .line | (try [fromjson] catch []) | select(length > 0)
+  | .[0] | select(
+      any(..; . == null or (type == "number" and (. != floor or fabs > 9007199254740991)))
+      or any(.. | objects | keys_unsorted[]; test("^[a-z][a-z0-9_]*$") | not)
+      or any(paths(type == "object" or type == "array"); length > 7))
+  | $number' maybe >odd || cannot "jq cannot read the log"
 
 # jq also takes raw control characters and bytes that are no UTF-8, which are no JSON: such lines are torn.
 {
@@ -123,13 +145,12 @@ jq -cSaR 'try fromjson catch "torn"' log >encoded || cannot "jq cannot read the 
 if cmp -s log encoded; then
     cp hashes rehashed
 else
-    split -a 9 -d -l 1 encoded again/
-    (cd again && printf '%s\0' * | xargs -0 sha256sum) | cut -c 1-64 >rehashed
+    digests encoded >rehashed
 fi
 
 # ---- 4. The chain -----------------------------------------------------------------------------------------------------
 : >enclosed
-paste hashes lengths rehashed said | awk -F '\t' -v unended="$unended" '
+paste hashes log.lengths rehashed said | awk -F '\t' -v unended="$unended" '
 function told(severity, code, line, text) {
     printf "%s %s line %d: %s\n", severity, code, line, text
     if (severity == "FAIL") failed++
@@ -146,11 +167,12 @@ function torn_run_ends(recovered,    i, facts) { # what follows a run of torn li
 BEGIN {
     while ((getline number < "nojson") > 0) nojson[number] = 1
     while ((getline number < "unprintable") > 0) unprintable[number] = 1
+    while ((getline number < "odd") > 0) is_odd[number] = 1
     before = sprintf("%064d", 0)
 }
 {
     hash = $1; size = $2; again = $3; kind = $4; prev = $5; seq = $6; log_id = $7
-    phase = $10; op = $11; reconciled = $12; recovered = $13; odd = $14; stated = $15
+    phase = $10; op = $11; reconciled = $12; recovered = $13; stated = $14
     if (NR in nojson) kind = "torn"
     end_before = total; head_before = head
     total += size; head = hash
@@ -162,7 +184,7 @@ BEGIN {
     }
     if (torn > 0) torn_run_ends(recovered)
     else if ($9 == "log.recovered") told("FAIL", "SCHEMA", NR, "it tells of torn lines that are not there")
-    if (kind != "record" || hash != again || size > 65536 || odd == "true" || NR in unprintable)
+    if (kind != "record" || hash != again || size > 65536 || NR in is_odd || NR in unprintable)
         told("FAIL", "BAD_LINE", NR, "not in the one encoding of a record")
     if (kind == "record") {
         if (prev != before) told("FAIL", "CHAIN_BREAK", NR, "prev is " prev ", the line before is " before)
@@ -308,6 +330,7 @@ if [ -n "$folder" ] && [ -d "$folder/checkpoints" ]; then
     done <asides
     sort -o listed listed
 fi
+# shellcheck disable=SC2094  # it is only read
 while read -r name; do
     number=$(printf '%s\n' "$name" | sed -n 's/^\([0-9]\{6,\}\)\(\.txt\|\.txt\.sig\|\.sums\|\.sums\.[A-Za-z0-9._-]*\.tsr\)$/\1/p')
     plain=$(printf '%s\n' "$number" | sed 's/^0*//')
