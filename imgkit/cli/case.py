@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imgkit.cli import handover, options
+from imgkit.cli import closing, handover, options
 from imgkit.cli.options import ImageArgument
 from imgkit.cli.output import emit, human, notice, say, say_fact, table
 from imgkit.cli.reporting import report
@@ -22,7 +22,7 @@ Document = dict[str, Any]
 
 app = typer.Typer(help="Cases: folders with a custody log.", no_args_is_help=True)
 
-for _name, (_function, _example) in handover.COMMANDS.items():
+for _name, (_function, _example) in {**handover.COMMANDS, **closing.COMMANDS}.items():
     app.command(_name, epilog=f"Example: {_example}")(_function)
 app.command("report", epilog="Example: imgkit case report cases/2026-0142 -o 2026-0142.html")(report)
 
