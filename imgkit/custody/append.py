@@ -282,7 +282,7 @@ class Appender:
                         )
                 yield fd
             finally:
-                with contextlib.suppress(OSError):  # what was acknowledged is synced
+                with self._told("close"):
                     os.close(fd)
 
     def _told(self, verb: str) -> contextlib.AbstractContextManager[None]:
