@@ -134,7 +134,7 @@ def check_reply(
     *,
     sums: bytes,
     nonce: int | None = None,
-    roots: str | os.PathLike[str] | None = None,
+    roots: str | os.PathLike[str] | bytes | None = None,
     at: str | None = None,
 ) -> StampFacts:
     """Say what a reply proves about a `.sums` file. What is wrong with the reply is a value, never an exception.
@@ -143,7 +143,7 @@ def check_reply(
         reply: As received.
         sums: The bytes of the `.sums` file.
         nonce: Of the query, where it is still known.
-        roots: File of PEM certificates that are trusted; None: nobody is, and `trusted` is False.
+        roots: File of PEM certificates that are trusted, or its bytes; None: nobody is, and `trusted` is False.
         at: RFC 3339 time at which the certificates must be valid; None: at the time stamped.
 
     Raises:
@@ -227,7 +227,7 @@ def _judge(
     reply: bytes,
     token: Token,
     sums: bytes,
-    roots: str | os.PathLike[str] | None,
+    roots: str | os.PathLike[str] | bytes | None,
     at: str | None,
     *,
     fits: bool,
@@ -235,5 +235,5 @@ def _judge(
     """Whose signature it is. What does not fit anyway is not held against the roots: the libraries would say the same."""
     from imgkit.custody.stamp_trust import judge  # noqa: PLC0415 - only who checks a stamp pays for it
 
-    trusted = read_roots(roots) if roots is not None else None
+    trusted = roots if isinstance(roots, bytes) or roots is None else read_roots(roots)
     return judge(reply, token, sums, trusted if fits else None, at)

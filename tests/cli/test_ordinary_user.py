@@ -17,6 +17,7 @@ from tests.cli.conftest import unpacked
 from tests.cli.running import COMMAND, Imgkit, User
 from tests.conftest import ROOT, bound_loop_devices, need
 from tests.custody.keys import agent, make_key
+from tests.custody.tsa import Authority
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -421,3 +422,28 @@ def test_behind_sudo_the_users_key_and_agent_sign(person: Imgkit, account: User)
         direct, person.command = person.command, ("sudo", "-n", "--preserve-env=SSH_AUTH_SOCK", COMMAND)
         assert person(*words, key.with_name("id.pub")).ended(0).json["signed"]
         person.command = direct
+
+
+def test_behind_sudo_stamps_and_receipts_are_the_users(person: Imgkit, account: User, tmp_path: Path) -> None:
+    """Queries, replies, roots and pictures are files of the user, in folders that others may not look into."""
+    person("case", "new", "case").ended(0)
+    person("log", "checkpoint", "case").ended(0)
+    authority = Authority(tmp_path / "tsa")
+    (person.folder / "roots.pem").write_bytes(authority.roots.read_bytes())
+    person.folder.chmod(0o700)
+    person.sudo("log", "timestamp", "case", "--request", "query.tsq").ended(0)
+    (person.folder / "reply.tsr").write_bytes(authority.reply((person.folder / "query.tsq").read_bytes()))
+    for name in ("roots.pem", "reply.tsr"):
+        os.chown(person.folder / name, account.uid, account.gid)
+        (person.folder / name).chmod(0o600)
+    words = ("log", "timestamp", "case", "--reply", "reply.tsr", "--tsa-roots", "roots.pem", "--json")
+    assert person.sudo(*words).ended(0).json["trusted"] is True
+    person.sudo("log", "receipt", "case", "--svg", "receipt.svg").ended(0)
+    assert strangers(person.folder, account) == []
+    person("log", "verify", "case", "--tsa-roots", "roots.pem").ended(0)
+    secret = tmp_path / "secret.pem"
+    secret.write_bytes(authority.roots.read_bytes())
+    secret.chmod(0o600)
+    tmp_path.chmod(0o755)
+    refused = person.sudo("log", "timestamp", "case", "--reply", secret).ended(3)
+    assert "Permission denied" in refused.errors[0]
