@@ -31,7 +31,7 @@ COMMANDS = [
     ),
     "case report",
     *("log show", "log verify", "log checkpoint", "log accept-rollback"),
-    *("log receipt", "log timestamp"),
+    *("log receipt", "log timestamp", "log compare", "log disclose"),
 ]
 GROUPS = ["", "case", "log"]
 
@@ -50,7 +50,7 @@ def test_every_command_has_a_help_with_one_example(imgkit: Imgkit, command: str)
     if command in {"demo", "selftest"}:
         return
     # What it names is not there, so it is not done; but it is understood.
-    alone = command in {"status", "doctor", "unexpose", "case new"}
+    alone = command in {"status", "doctor", "unexpose", "case new", "log compare"}
     done = imgkit(*words) if alone else imgkit(*words, "--case", "nowhere")
     assert done.code in {0, 3} or "9f86d081" in example, done.err
 
