@@ -22,8 +22,6 @@ Document = dict[str, Any]
 
 app = typer.Typer(help="Cases: folders with a custody log.", no_args_is_help=True)
 
-for _name, (_function, _example) in {**handover.COMMANDS, **closing.COMMANDS}.items():
-    app.command(_name, epilog=f"Example: {_example}")(_function)
 app.command("report", epilog="Example: imgkit case report cases/2026-0142 -o 2026-0142.html")(report)
 
 
@@ -284,3 +282,7 @@ def _show(document: Document, as_json: bool, text: str) -> None:
         emit(document)
     else:
         say(text)
+
+
+for _name, (_function, _example) in {**handover.COMMANDS, **closing.COMMANDS}.items():
+    app.command(_name, epilog=f"Example: {_example}")(_function)
