@@ -141,8 +141,9 @@ def look_at_bag(arrival: Arrival, progress: Progress | None = None) -> tuple[Off
             open(os.path.join(checked.path, RECEIPT), encoding="utf-8", errors="replace") as file,
         ):
             receipt = find_receipt(file.read(_RECEIPT_LIMIT))
-        receipts: list[Receipt | str] = [receipt, *([arrival.receipt] if arrival.receipt else [])]
-        verification = verify_log(case, signers=arrival.signers, receipts=receipts)
+    # With our own rights: it loads modules late, which another user may not read.
+    receipts: list[Receipt | str] = [receipt, *([arrival.receipt] if arrival.receipt else [])]
+    verification = verify_log(case, signers=arrival.signers, receipts=receipts)
     if verification.newer is not None:
         raise CustodyError(
             "the log in the bag was written by a newer imgkit", hint="use that version, or a later one"
