@@ -18,7 +18,7 @@ from imgkit.reports.view import CaseView, Checkpoint, Coverage, Enclosed, Exhibi
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from imgkit.custody.verify import Verification
+    from imgkit.custody.verify import Covered, Verification
     from imgkit.custody.verify.lines import Line
     from imgkit.reports.acts import Act
     from imgkit.reports.exhibits import Attachment
@@ -92,7 +92,7 @@ def _view(joined: Joined, found: Verification, unread: tuple[int, ...], enclosur
         verdict="FAILED" if found.failed else "in order" if found.ok else "cannot tell",
         findings=found.findings,
         counts=found.counts,
-        coverage=tuple(_coverage(item) for item in getattr(found, "coverage", ())),
+        coverage=tuple(_coverage(item) for item in found.coverage),
         proved=found.proved,
         not_proved=found.not_proved,
     )
@@ -144,20 +144,16 @@ def _checkpoint(act: Act) -> Checkpoint:
     )
 
 
-def _coverage(item: Any) -> Coverage:
-    """One range of the verifier's; what it says in tuples becomes words."""
-    words = {
-        key: _in_words(getattr(item, key, None)) for key in ("signed_by", "stamped", "receipts", "memory")
-    }
-    return Coverage(item.first, item.last, **words)
-
-
-def _in_words(value: Any) -> str:
-    if isinstance(value, (tuple, list, frozenset, set)):
-        return ", ".join(str(one) for one in value)
-    if isinstance(value, bool):
-        return "yes" if value else ""
-    return "" if value is None or value == 0 else str(value)
+def _coverage(item: Covered) -> Coverage:
+    """One range of the verifier's, in words."""
+    return Coverage(
+        item.first,
+        item.last,
+        signed_by=", ".join(item.signed_by),
+        stamped=", ".join(item.stamped),
+        receipts=", ".join(f"of lines 1 to {size:,}" for size in item.receipts),
+        memory="yes" if item.memory else "",
+    )
 
 
 # -- exhibits --------------------------------------------------------------------------------------

@@ -70,7 +70,7 @@ def title(act: Act) -> str:
 def human(size: int | None) -> str:
     """`67,108,864 bytes (64.0 MiB)`."""
     if size is None:
-        return "unknown"
+        return "size unknown"
     return f"{size:,} bytes" + (f" ({short(size)})" if size >= 1024 else "")  # noqa: PLR2004  (the step of binary units)
 
 

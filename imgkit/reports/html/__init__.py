@@ -107,7 +107,12 @@ def _header(case: CaseView) -> Markup:
 
 def _extent(case: CaseView) -> Iterator[tuple[str, Markup]]:
     """Exactly which lines of which log the report is made of."""
-    yield "Made of", text(f"lines 1 to {case.lines:,} of the log ({case.bytes:,} bytes), and of nothing else")
+    yield (
+        "Made of",
+        text(
+            f"lines 1 to {case.lines:,} of the log ({case.bytes:,} bytes) and their enclosures, as they were verified"
+        ),
+    )
     yield "Log", el("code", said(case.log or "no line states which"))
     yield "Head", digest(case.head)
     if case.first and case.last:

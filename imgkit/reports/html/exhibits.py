@@ -36,7 +36,7 @@ def overview(case: CaseView) -> Markup:
         (
             el("a", said(item.name), href=f"#x{at}"),
             join((said(item.description or _first_path(item)), _corrected(item))),
-            f"{item.format}, {human(item.size)}",
+            _image(item),
             _last(item.verdict),
             str(len(item.read_errors)) if item.read_errors else "none",
         )
@@ -67,6 +67,10 @@ def alarms(case: CaseView) -> Markup:
     return el(
         "div", el("p", "Evidence is not as it was stated.", cls="big"), el("ul", *wrong), cls="banner bad"
     )
+
+
+def _image(item: Exhibit) -> Markup:
+    return join((said(item.format or "format not recorded"), f", {human(item.size)}"))
 
 
 def _first_path(item: Exhibit) -> str:
@@ -111,7 +115,7 @@ def exhibit(item: Exhibit, number: int) -> Markup:
 
 def _identity(item: Exhibit) -> Markup:
     rows = [
-        ("Image", text(f"{item.format}, {human(item.size)}")),
+        ("Image", _image(item)),
         ("Working copy of", said(item.copy_of)),
         *((f"Source: {name}", said(value)) for name, value in item.source),
         *((f"Acquired: {name}", said(value)) for name, value in item.acquired),
@@ -306,7 +310,9 @@ def _mounts(one: Attachment) -> Markup:
         el(
             "div",
             said(mount.target),
-            text(f" {mount.driver or mount.filesystem}, {','.join(mount.options)} "),
+            " ",
+            said(f"{mount.driver or mount.filesystem}, {','.join(mount.options)}"),
+            " ",
             line_link(mount.line),
             join((" until ", when(mount.ended.when))) if mount.ended else text(", not unmounted in the log"),
         )

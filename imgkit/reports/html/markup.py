@@ -119,4 +119,5 @@ def section(title: str, anchor: str, *parts: str, level: int = 2, cls: str = "")
     content = join(parts)
     if not content:
         return content
-    return el("section", el(f"h{level}", title), content, id=anchor, cls=cls)
+    place = {"id": anchor} if anchor else {}
+    return el("section", el(f"h{level}", title), content, cls=cls, **place)
