@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 BODY, SIGNATURE, SUMS = ".txt", ".txt.sig", ".sums"
 LIMITS = {BODY: 4096, SIGNATURE: 65_536, SUMS: 4096, ".tsr": 1 << 20}
 _NAME = re.compile(r"([0-9]{6,15})(?:(\.txt|\.txt\.sig|\.sums)|\.sums(\.[A-Za-z0-9._-]{1,64})\.tsr)\Z")
-_ASIDE = re.compile(r"\.([0-9]{6,15})(\.txt|\.txt\.sig|\.sums)\.[0-9a-f-]{36}\.tmp\Z")
+_ASIDE = re.compile(r"\.([0-9]{6,15}\.[A-Za-z0-9._-]{3,80})\.[0-9a-f-]{36}\.tmp\Z")
 _LEFTOVER = re.compile(r"\..*\.tmp\Z")  # a killed write of imgkit; never a file of a checkpoint
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
@@ -61,6 +61,7 @@ class CheckpointFolder:
         self.folder = None if folder is None else os.path.join(folder, "checkpoints")
         self.there: dict[int, Files] = {}
         self.stray: list[str] = []
+        self._second: dict[str, list[str]] | None = None
         for name in self._names():
             match = _NAME.match(name)
             if match is not None and f"{int(match[1]):06}" == match[1] and int(match[1]) > 0:
@@ -108,27 +109,35 @@ class CheckpointFolder:
             digests: SHA-256 by the end of the name.
         """
         files = self.there.get(n) or Files(n)
-        names = {f"{n:06}{end}": end for end in (BODY, SIGNATURE, SUMS)}
-        for name in self._names():
-            aside = _ASIDE.match(name)
-            end = aside[2] if aside is not None and int(aside[1]) == n else names.get(name)
-            if end is None or end in files.held:
-                continue
-            try:
-                data = self._read(name, LIMITS[end])
-            except OSError:
-                continue  # told when it was listed, or gone by now
-            if hashlib.sha256(data).hexdigest() == digests.get(end):
+        for end, sha256 in digests.items():
+            if (
+                end not in files.held
+                and (data := self._late(f"{n:06}{end}", LIMITS[end], sha256)) is not None
+            ):
                 files.held[end] = data
         return files
 
     def lies_aside(self, name: str, sha256: str) -> bool:
-        """Whether a crash left a stamp unnamed whose record is durable; an append names it."""
-        for aside in self._names():
-            if aside.startswith(f".{name}.") and _LEFTOVER.match(aside):
-                with suppress(OSError):
-                    return hashlib.sha256(self._read(aside, LIMITS[".tsr"])).hexdigest() == sha256
-        return False
+        """Whether a stamp whose record is durable was named since, or left unnamed by a crash; an append names it."""
+        return self._late(name, LIMITS[".tsr"], sha256) is not None
+
+    def _late(self, name: str, limit: int, sha256: str) -> bytes | None:
+        """The bytes of a file that was not there when the folder was listed, as far as they have that digest."""
+        for there in self._later().get(name, ()):
+            with suppress(OSError):  # told when it was listed, or gone by now
+                data = self._read(there, limit)
+                if hashlib.sha256(data).hexdigest() == sha256:
+                    return data
+        return None
+
+    def _later(self) -> dict[str, list[str]]:
+        """A second listing, made once the log is read: what lies there by the names that it has, or is to have."""
+        if self._second is None:
+            self._second = {}
+            for name in self._names():
+                aside = _ASIDE.match(name)
+                self._second.setdefault(aside[1] if aside is not None else name, []).append(name)
+        return self._second
 
 
 def sums_of(n: int, body: bytes, signature: bytes | None) -> bytes:

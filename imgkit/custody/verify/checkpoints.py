@@ -77,6 +77,7 @@ class Checkpoints:
 
     Attributes:
         last_act: The last line that is more than the bookkeeping of checkpoints, stamps and receipts.
+        last_recorded: The greatest number of a checkpoint that a line names.
     """
 
     def __init__(self, findings: Findings, folder: CheckpointFolder) -> None:
@@ -88,6 +89,7 @@ class Checkpoints:
         self._bodies: dict[int, Checkpoint] = {}
         self._wrong: dict[int, str] = {}
         self.last_act = 0
+        self.last_recorded = 0
         for n, files in folder.there.items():
             self._read(n, files)
 
@@ -118,7 +120,7 @@ class Checkpoints:
     def _record(self, line: Line) -> None:
         data = line.record["data"]
         n = data.get("n")
-        known = max(self._records, default=0)
+        known = self.last_recorded
         recorded = Recorded(line.number, n if type(n) is int else known + 1, data)
         if recorded.n != known + 1:
             self._add(
@@ -130,6 +132,7 @@ class Checkpoints:
             self._numberless.append(recorded)
         else:
             self._records[recorded.n] = recorded
+            self.last_recorded = max(known, recorded.n)
 
     def _add(self, code: str, line: int | None, message: str) -> None:
         self._findings.add(code, line, message)
@@ -153,11 +156,6 @@ class Checkpoints:
     def record(self, n: int) -> Recorded | None:
         """The record of checkpoint `n`."""
         return self._records.get(n)
-
-    @property
-    def last_recorded(self) -> int:
-        """The greatest number that a line names."""
-        return max(self._records, default=0)
 
     @property
     def case(self) -> str | None:
