@@ -83,11 +83,11 @@ def verify(
     vouch for itself.
     """
     from imgkit.custody.verify import verify_log
-    from imgkit.examination.cases import acting_in
+    from imgkit.examination.cases import verifying_in
 
     chosen = options.chosen_log(log or case)
     memory = _memory()
-    with acting_in(chosen.folder):
+    with verifying_in(chosen.folder):
         found = verify_log(
             chosen.log,
             state=memory,

@@ -57,6 +57,14 @@ class Judged(NamedTuple):
     subject: str | None
 
 
+def load() -> None:
+    """Load the libraries, for a run that gives up rights before it checks a stamp."""
+    import rfc3161_client  # noqa: F401, PLC0415
+    from cryptography import x509  # noqa: F401, PLC0415
+    from cryptography.hazmat.primitives import serialization  # noqa: F401, PLC0415
+    from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa  # noqa: F401, PLC0415
+
+
 def judge(reply: bytes, token: Token, sums: bytes, roots: bytes | None, at: str | None) -> Judged:
     """Say whether the signature is good, the certificate made for time stamps, and issued below the roots.
 

@@ -144,6 +144,16 @@ def acting_in(folder: str) -> AbstractContextManager[None]:
     return acting_as(identity_in(folder))
 
 
+def verifying_in(folder: str) -> AbstractContextManager[None]:
+    """As acting_in, for a block that verifies a log: what that loads late is loaded before rights are given up."""
+    identity = identity_in(folder)
+    if identity is not None:
+        from imgkit.custody.verify.late import load_late
+
+        load_late()
+    return acting_as(identity)
+
+
 def volatile_notice(folder: str) -> str | None:
     """Say so where the own log lies on a file system that the next boot or the end of a container removes."""
     with acting_in(folder):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from imgkit.custody.reading import read_opening, read_records
 from imgkit.custody.verify import Severity, verify_log
 from imgkit.errors import CustodyError, ReferenceFileError
-from imgkit.examination.cases import LOG_NAME, acting_in, identity_in
+from imgkit.examination.cases import LOG_NAME, acting_in, identity_in, verifying_in
 from imgkit.examination.ledger import Exhibit, fold
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def log_references(
         ReferenceFileError: The log is not in order.
         CustodyError: It cannot be read.
     """
-    with acting_in(os.path.dirname(log)):
+    with verifying_in(os.path.dirname(log)):
         if read_opening(log)["log"] == own:
             return [], [f"{log} is of the log worked with: its digests count as our own"]
         found = verify_log(log, state=memory)

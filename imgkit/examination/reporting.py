@@ -12,7 +12,7 @@ from imgkit.custody.record import path_fields
 from imgkit.custody.verify import verify_log
 from imgkit.custody.verify.lines import read_lines
 from imgkit.errors import CustodyError, HostError
-from imgkit.examination.cases import acting_in
+from imgkit.examination.cases import verifying_in
 from imgkit.examination.presence import memory_of
 from imgkit.linux.files import acting_as
 from imgkit.reports import report
@@ -58,7 +58,7 @@ def make_report(chosen: CaseChoice, name: str, **checks: Any) -> Product:
         CustodyError: The log cannot be read.
     """
     writer = report(name)
-    with acting_in(chosen.folder):
+    with verifying_in(chosen.folder):
         view = view_of(chosen.log, **checks)
     out = io.BytesIO()
     writer.write(view, out)

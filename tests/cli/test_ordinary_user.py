@@ -441,6 +441,7 @@ def test_behind_sudo_stamps_and_receipts_are_the_users(person: Imgkit, account: 
     person.sudo("log", "receipt", "case", "--svg", "receipt.svg").ended(0)
     assert strangers(person.folder, account) == []
     person("log", "verify", "case", "--tsa-roots", "roots.pem").ended(0)
+    person.sudo("log", "verify", "case", "--tsa-roots", "roots.pem").ended(0)
     secret = tmp_path / "secret.pem"
     secret.write_bytes(authority.roots.read_bytes())
     secret.chmod(0o600)
