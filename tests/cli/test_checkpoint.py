@@ -210,6 +210,22 @@ def test_a_case_asks_for_none(imgkit: Imgkit) -> None:
     assert not (imgkit.folder / "three").exists()
 
 
+@pytest.mark.live
+@pytest.mark.usefixtures("live")
+def test_taking_down_ends_with_a_checkpoint_too(imgkit: Imgkit, key: Path) -> None:
+    imgkit.env["IMGKIT_SIGNER"] = str(key)
+    case = imgkit.case("case", "--checkpoint", "each-command")
+    device = imgkit("attach", imgkit.image(), "--case", case).ended(0).out.strip()
+    try:
+        before = len(points(imgkit, case))
+    finally:
+        imgkit("detach", device).ended(0)
+    records = imgkit.records(case / "custody.jsonl")
+    assert [record["type"] for record in records[-2:]] == ["evidence.detached", "log.checkpointed"]
+    assert [before, len(points(imgkit, case))] == [2, 3]
+    assert "signature" in records[-1]["data"]
+
+
 @pytest.mark.parametrize(
     "signer", ["/nonexistent", "a b=/k", "", None], ids=["key", "principal", "empty", "none"]
 )
