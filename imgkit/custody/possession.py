@@ -24,6 +24,10 @@ HANDLING = frozenset(
     f"evidence.{act}"
     for act in ("hashed", "verified", "inspected", "exposed", "compared", "attached", "mounted")
 )
+_SEEN = HANDLING | {
+    *("case.opened", "log.opened", "evidence.added"),
+    *(f"custody.{step}" for step in ("transferred", "received", "stored", "disposed")),
+}
 # What giver and receiver may do on the way: look whether it is the same, before its arrival (or return) is recorded.
 _ON_THE_WAY = frozenset({"evidence.hashed", "evidence.verified"})
 _NAME_SHOWN = 120  # characters of a name in a sentence
@@ -135,6 +139,12 @@ class Possession:
     def see(self, record: Mapping[str, Any]) -> list[Gap]:
         """Take the next record; return what does not fit: its line and a sentence each. Never raises."""
         kind, phase = record.get("type"), record.get("phase")
+        if (
+            not isinstance(kind, str)
+            or kind not in _SEEN
+            or (phase == "outcome" and kind != "evidence.added")
+        ):
+            return []  # most records: they change nothing
         if kind in ("case.opened", "log.opened"):
             self.log, self.is_case = record.get("log"), kind == "case.opened"
         actor = Person.of(record.get("actor"))
@@ -144,8 +154,7 @@ class Possession:
             return [(record["seq"], text) for text in self._event(record, actor)]
         if kind == "evidence.added":
             self._added(record, actor)
-            return []
-        if phase == "intent" and kind in HANDLING:
+        elif phase == "intent" and kind in HANDLING:
             return [(record["seq"], text) for text in self._handled(record, actor)]
         return []
 

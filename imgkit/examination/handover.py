@@ -294,11 +294,18 @@ def _bagged(
         return make_bag(examination.log, offer, path, images, progress=step)
     except ImgkitError as error:
         raise _unfinished(offer.record["seq"], error) from error
+    except BaseException:  # interrupted: nobody should think that nothing was handed over
+        examination.notify(_unfinished_text(offer.record["seq"]))
+        raise
+
+
+def _unfinished_text(line: int) -> str:
+    return f"the hand-over is recorded at line {line}, but it has no bag yet"
 
 
 def _unfinished(line: int, error: ImgkitError) -> CustodyError:
     return CustodyError(
-        f"the hand-over is recorded at line {line}, but it has no bag yet: {error.message}",
+        f"{_unfinished_text(line)}: {error.message}",
         hint=f"imgkit case transfer --bag-only {line} -o BAG makes it",
     )
 

@@ -50,9 +50,13 @@ class World:
         home = self.now / f"home-{who.split(maxsplit=1)[0]}"
         return {"HOME": str(home), "XDG_STATE_HOME": str(home), "XDG_CONFIG_HOME": str(home)}
 
-    def at(self, who: str) -> Examination:
+    def at(self, who: str, notify: Callable[[str], object] = bool) -> Examination:
         return Examination.open(
-            case=str(self.now / who.split(maxsplit=1)[0]), examiner=who, argv=[], environ=self.environ(who)
+            case=str(self.now / who.split(maxsplit=1)[0]),
+            examiner=who,
+            argv=[],
+            notify=notify,
+            environ=self.environ(who),
         )
 
     def keep(self) -> None:
@@ -160,3 +164,15 @@ def test_the_images_are_left_as_they_were(world: World) -> None:
     after = os.stat(world.now / "disk.dd")
     times = ("st_size", "st_mtime_ns", "st_ctime_ns", "st_atime_ns", "st_ino")
     assert [getattr(before, key) for key in times] == [getattr(after, key) for key in times]
+
+
+def test_interrupted_while_the_bag_is_made(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_words: object, **_options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("imgkit.examination.handover.make_bag", interrupted)
+    told: list[str] = []
+    with pytest.raises(KeyboardInterrupt), world.at(JANE, told.append) as examination:
+        transfer(examination, Wish(BOB, str(world.now / "bag")))
+    (given,) = lines_of(world, JANE, "custody.transferred")
+    assert f"the hand-over is recorded at line {given['seq']}, but it has no bag yet" in told

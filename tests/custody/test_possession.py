@@ -236,6 +236,12 @@ def test_an_own_log_knows_no_possession() -> None:
     assert story.possession.exhibits == {}
 
 
+@pytest.mark.parametrize("kind", [None, 7, [], {}, "custody.invented"])
+def test_a_type_that_is_none(story: Story, kind: Any) -> None:
+    story.see(type=kind, phase="event", actor=BOB, data={"exhibits": ["EX1"]})
+    assert story.gaps == []
+
+
 def test_hostile_names_stay_on_one_line_and_short(story: Story) -> None:
     story.act("evidence.hashed", {"name": "x\n\x1b[31m\u202e" + "y" * 5000, "id": "z"}, "EX1")
     text = story.gaps[0][1]
