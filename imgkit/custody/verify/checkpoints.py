@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from imgkit.custody.checkpoint import FIRST_PREV, Checkpoint, body_digest, case_word
 from imgkit.custody.verify.beside import shown
 from imgkit.custody.verify.checkpoint_files import BODY, SIGNATURE, SUMS, Files, sums_of
+from imgkit.custody.verify.finding import lines_from
 from imgkit.errors import CustodyError
 
 if TYPE_CHECKING:
@@ -344,7 +345,7 @@ class _Judge:
         ]
         if differs:
             self._add(
-                "FORKED", line, f"a checkpoint says otherwise of lines 1 to {size:,}: {', '.join(differs)}"
+                "FORKED", line, f"a checkpoint says otherwise of {lines_from(1, size)}: {', '.join(differs)}"
             )
             return False
         if found is not None and said.get("merkle", found.merkle) != found.merkle:

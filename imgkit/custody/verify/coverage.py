@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from imgkit.custody.verify.finding import CODES, Severity
+from imgkit.custody.verify.finding import CODES, Severity, lines_from
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,9 +44,7 @@ class Covered:
     memory: bool
 
     def __str__(self) -> str:
-        lines = (
-            f"line {self.first:,}" if self.first == self.last else f"lines {self.first:,} to {self.last:,}"
-        )
+        lines = lines_from(self.first, self.last)
         told = [f"signed by {', '.join(self.signed_by)}"] if self.signed_by else ["not signed"]
         told += [f"stamped {', '.join(self.stamped)}"] if self.stamped else ["no time stamp"]
         told += [f"held by {_receipts(self.receipts)}"] if self.receipts else ["no receipt"]
@@ -57,7 +55,8 @@ class Covered:
 def _receipts(sizes: tuple[int, ...]) -> str:
     noun = "receipt" if len(sizes) == 1 else "receipts"
     more = " …" if len(sizes) > _NAMED else ""
-    return f"{noun} of {', '.join(f'{size:,}' for size in sizes[:_NAMED])} lines{more}"
+    unit = "line" if sizes == (1,) else "lines"
+    return f"{noun} of {', '.join(f'{size:,}' for size in sizes[:_NAMED])} {unit}{more}"
 
 
 def covered(
@@ -200,7 +199,7 @@ def not_proved(seen: Seen) -> Iterator[str]:
     )
     signed = seen.signed()
     if signed < seen.lines:
-        yield f"who answers for lines {signed + 1:,} to {seen.lines:,}: no trusted signature covers them"
+        yield f"who answers for {lines_from(signed + 1, seen.lines)}: no trusted signature covers them"
     if not any(one.stamped for one in seen.coverage):
         yield "when anything was written: the times are those of the writers' clocks"
     if not seen.folder:

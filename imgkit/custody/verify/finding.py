@@ -62,6 +62,11 @@ CODES: dict[str, Severity] = {
 _RANK = {code: rank for rank, code in enumerate(CODES)}
 
 
+def lines_from(first: int, last: int) -> str:
+    """`line 7`, `lines 1 to 57`: for a sentence."""
+    return f"line {first:,}" if first == last else f"lines {first:,} to {last:,}"
+
+
 @dataclass(frozen=True, slots=True)
 class LogFinding:
     """One thing that was found.

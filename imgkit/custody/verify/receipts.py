@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from imgkit.custody.checkpoint import RECEIPT_MAGIC, Receipt
 from imgkit.custody.durable import told
+from imgkit.custody.verify.finding import lines_from
 from imgkit.errors import CustodyError
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class Receipts:
         found = at(size)
         if found is not None and (receipt.bytes, receipt.head, receipt.file) == found[1:4]:
             return True
-        self._findings.add("FORKED", size or None, f"{whose} says otherwise of lines 1 to {size:,}")
+        self._findings.add("FORKED", size or None, f"{whose} says otherwise of {lines_from(1, size)}")
         return False
 
 

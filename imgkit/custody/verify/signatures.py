@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from imgkit.custody.durable import told
 from imgkit.custody.verify.beside import shown
+from imgkit.custody.verify.finding import lines_from
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -141,7 +142,7 @@ class Signatures:
             self._findings.add(
                 "UNSIGNED_TAIL",
                 lines or None,
-                f"no trusted signature covers lines {signed + 1:,} to {lines:,}",
+                f"no trusted signature covers {lines_from(signed + 1, lines)}",
             )
 
     def _judge(

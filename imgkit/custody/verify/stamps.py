@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from imgkit.custody.verify.beside import shown
 from imgkit.custody.verify.checkpoint_files import SUMS, sums_of
+from imgkit.custody.verify.finding import lines_from
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,10 +47,18 @@ class Stamps:
     """Judges the replies of time stamp authorities that lie beside the checkpoints."""
 
     def __init__(self, findings: Findings, roots: Path | None, folder: CheckpointFolder) -> None:
-        """Args: `roots` come from outside the folder."""
+        """Args: `roots` come from outside the folder.
+
+        Raises:
+            CustodyError: They cannot be read, or are no certificates.
+        """
         self._findings = findings
         self._folder = folder
         self._roots = roots
+        if roots is not None:
+            from imgkit.custody.stamps import read_roots  # noqa: PLC0415  (only who brings some pays for it)
+
+            read_roots(roots)
         self._recorded: dict[str, tuple[int, str]] = {}
         self.good: list[Stamped] = []
 
@@ -142,7 +151,7 @@ class Stamps:
             self._findings.add(
                 "TIMESTAMP_MISSING",
                 undated[-1].line,
-                f"no time stamp says when lines {dated + 1:,} to {undated[-1].size:,} were there",
+                f"no time stamp dates {lines_from(dated + 1, undated[-1].size)}",
             )
 
 
