@@ -1,4 +1,4 @@
-"""Checkpoint: what a log was at one moment, as fourteen lines of ASCII that a person signs (docs/custody-log.md, section 7).
+"""Checkpoint: what a log was at one moment, as thirteen lines of ASCII that a person signs (docs/custody-log.md, section 11).
 
 Only the format: what makes, signs and stamps checkpoints builds upon it, and so does the verifier, which shares no more
 than this with them.
@@ -54,7 +54,7 @@ class Checkpoint:
         case: Number of the case, or `-`.
         size: Complete lines.
         bytes: Bytes of these lines.
-        head: Hash of the last of them (H of docs/custody-log.md, section 3).
+        head: Hash of the last of them (H of docs/custody-log.md, section 4).
         file: SHA-256 of these bytes.
         merkle: RFC 6962 root over these lines.
         prev: SHA-256 of the body of checkpoint n - 1, or 64 zeros.

@@ -6,8 +6,9 @@ import hashlib
 import os
 import re
 import stat
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
 from imgkit.custody.checkpoint import BODY_LIMIT, Checkpoint
 from imgkit.custody.durable import told
@@ -207,7 +208,7 @@ class _Check:
         """Each line's way to the root; yields the numbers of those that lead there."""
         paths = self._paths()
         before = (0, "")
-        with open(os.open(os.path.join(self.folder, "lines.jsonl"), _READ), "rb") as file:
+        with _opened(os.path.join(self.folder, "lines.jsonl")) as file:
             for number, path in paths:
                 line = file.readline(LINE_LIMIT)
                 self.count += 1
@@ -218,10 +219,8 @@ class _Check:
                 self._add("EXTRA_FILE", None, "lines.jsonl has lines without a path")
 
     def _paths(self) -> list[tuple[int, list[bytes]]]:
-        with told(f"read the disclosure {self.folder!r}"):
-            fd = os.open(os.path.join(self.folder, "paths.txt"), _READ)
         found: list[tuple[int, list[bytes]]] = []
-        with open(fd, "rb") as file:
+        with _opened(os.path.join(self.folder, "paths.txt")) as file:
             while line := file.readline(LINE_LIMIT):
                 match = _PATH_LINE.fullmatch(line.removesuffix(b"\n"))
                 if match is None or len(found) == _COUNT_LIMIT or not line.endswith(b"\n"):
@@ -264,12 +263,24 @@ class _Check:
 
 
 def _read(path: str, limit: int) -> bytes:
-    with told(f"read {path!r}"):
-        fd = os.open(path, _READ)
-        with open(fd, "rb") as file:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise CustodyError(f"{path!r} is no regular file")
-            data = file.read(limit + 1)
+    with _opened(path) as file:
+        data = file.read(limit + 1)
     if len(data) > limit:
         raise CustodyError(f"{path!r} has more than {limit:,} bytes")
     return data
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[BinaryIO]:
+    """A file of the folder: no link to elsewhere, nothing that makes us wait.
+
+    Raises:
+        CustodyError: It cannot be read, or is no regular file.
+    """
+    with told(f"read {path!r}"):
+        fd = os.open(path, _READ)
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise CustodyError(f"{path!r} is no regular file")
+        with open(fd, "rb") as file:
+            yield file

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import random
 import shutil
 import subprocess
 from typing import TYPE_CHECKING
@@ -326,3 +327,45 @@ def test_a_swapped_leaf_and_node_prove_nothing(received: Path, signers: Path) ->
     (received / "paths.txt").write_bytes(b" ".join([b"1", *words[2:]]) + b"\n")
     assert check_disclosure(str(received), signers=signers).failed
     assert by_hand(received, signers) in {1, 3}  # a hash may hold a line feed
+
+
+@pytest.mark.parametrize(
+    "name", ["lines.jsonl", "paths.txt", "checkpoints/000001.txt", "checkpoints/000001.sums"]
+)
+def test_what_is_no_file_of_the_folder_is_not_read(received: Path, name: str) -> None:
+    path = received / name
+    kept = path.rename(received.parent / "elsewhere")
+    path.symlink_to(kept)
+    with pytest.raises(CustodyError, match="symbolic"):
+        check_disclosure(str(received))
+    path.unlink()
+    for make in (os.mkdir, os.mkfifo):
+        make(path)
+        with pytest.raises(CustodyError, match="no regular file"):
+            check_disclosure(str(received))
+        shutil.move(path, received.parent / make.__name__)
+    with pytest.raises(CustodyError):
+        check_disclosure(str(received))
+
+
+def test_no_changed_byte_passes_for_another_line(received: Path, signers: Path) -> None:
+    """Bytes of every file that counts: what still passes says the same of the same lines."""
+    chance = random.Random(7)
+    for name in (
+        "lines.jsonl",
+        "paths.txt",
+        *(f"checkpoints/000001.{end}" for end in ("txt", "txt.sig", "sums")),
+    ):
+        path = received / name
+        good = path.read_bytes()
+        for _ in range(12):
+            bad = bytearray(good)
+            bad[chance.randrange(len(bad))] ^= 1 << chance.randrange(8)
+            path.write_bytes(bad)
+            try:
+                found = check_disclosure(str(received), signers=signers)
+            except CustodyError:
+                continue
+            assert found.failed, (name, bytes(bad))
+        path.write_bytes(good)
+    assert not check_disclosure(str(received), signers=signers).failed
