@@ -45,6 +45,7 @@ def report(
 ) -> int:
     """Write a report of the whole case, made of the log alone; the log keeps its digest. Exit 1 if the log fails."""
     from imgkit.examination import reporting
+    from imgkit.examination.examiner import invoking_user
     from imgkit.reports import report as report_named
 
     report_named(form)
@@ -59,7 +60,7 @@ def report(
     }
     if no_record:
         product, line, records = reporting.make_report(chosen, form, **checks), None, None
-        reporting.save(product, os.path.abspath(output), None)
+        reporting.save(product, os.path.abspath(output), reporting.identity_of(invoking_user(os.environ)))
     else:
         with options.open_examination(folder or case, examiner, None, reason) as examination:
             product = reporting.make_report(examination.case, form, **checks)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from imgkit.custody.state import StateFolder
     from imgkit.examination import Examination
     from imgkit.examination.cases import CaseChoice
+    from imgkit.examination.examiner import User
     from imgkit.linux.files import Identity
     from imgkit.reports.view import CaseView
 
@@ -114,7 +115,7 @@ def export(examination: Examination, product: Product, path: str, *, recipient: 
         CustodyError: The name is taken, the file cannot be written, or the log refuses.
     """
     place = os.path.abspath(path)
-    identity = _identity(examination)
+    identity = identity_of(examination.presence.user)
     save(product, place, identity)
     data: Record = {
         "format": product.name,
@@ -135,9 +136,8 @@ def export(examination: Examination, product: Product, path: str, *, recipient: 
         raise
 
 
-def _identity(examination: Examination) -> Identity | None:
+def identity_of(user: User) -> Identity | None:
     """Under sudo a product is the invoking user's, and lies where they may write."""
-    user = examination.presence.user
     return user.identity if os.geteuid() == 0 and user.uid else None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from imgkit.custody.record import OPENING_TYPES, is_newer, validate
+from imgkit.custody.record import OPENING_TYPES, ZEROS, is_newer, validate
 from imgkit.custody.verify.lines import Kind
 from imgkit.errors import CustodyError
 from imgkit.reports.digests import READS, comparisons_in, own_in, read_errors_in, stated_in, verdicts_in
@@ -46,14 +46,17 @@ def case_view(lines: Iterable[Line], found: Verification, *, enclosures: Enclosu
     Raises:
         CustodyError: The lines are not those that were verified.
     """
-    joined, unread, head = Joined(enclosures), [], (0, "")
+    joined, unread, head = Joined(enclosures), [], (0, ZEROS)
+    before, breaks = ZEROS, 0
     for line in lines:
+        breaks += bool(line.record) and line.record.get("prev") != before
+        before = line.hash
         head = (line.number, line.hash) if line.ended else head
         if line.kind is Kind.TORN or is_newer(line.record) or validate(line.record):
             unread.append(line.number)
         else:
             joined.take(line)
-    if found.lines and head != (found.lines, found.head):
+    if head != (found.lines, found.head) or breaks != found.counts.get("CHAIN_BREAK", 0):
         raise CustodyError(
             "the log changed between its verification and the report", hint="make the report again"
         )

@@ -96,6 +96,15 @@ def _header(case: CaseView) -> Markup:
     if case.opened is not None:
         opened = (text(f"{stamp(case.opened.when)} by "), said(str(case.opened.actor)))
         rows.append(("Opened", join(opened)))
+    seals = [act for act in case.acts if act.type in ("case.sealed", "case.reopened")]
+    if seals:
+        last = (
+            text(f"{stamp(seals[-1].when)} by "),
+            said(str(seals[-1].actor)),
+            " ",
+            pieces.line_link(seals[-1].line),
+        )
+        rows.append(("Sealed" if seals[-1].type == "case.sealed" else "Reopened", join(last)))
     return el(
         "header",
         el("p", "Custody report", cls="kind"),
