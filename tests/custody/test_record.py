@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from imgkit.custody import record as module
@@ -83,6 +83,7 @@ def reading_of(line: bytes) -> bytes | None:
 
 @given(st.binary(max_size=60))
 def test_random_bytes_are_refused_in_order(data: bytes) -> None:
+    assume(data != b"}")  # the empty record is one, as far as its encoding goes
     with pytest.raises(CustodyError):
         decode(b"{" + data + b"\n")
 
