@@ -152,7 +152,9 @@ def _custody(data: Data) -> Iterator[tuple[str, str]]:
     yield from _some(data, *first)
     for item in items(data.get("exhibits")):
         name = text(item.get("exhibit"))
-        yield name, _at_hand_over(item) or "as recorded"
+        said = _at_hand_over(item)
+        if said:
+            yield name, said
         digests = mapping(item.get("digests"))
         yield from ((f"{name} {algorithm}", text(value)) for algorithm, value in sorted(digests.items()))
     yield from _some(data, *(key for key in data if key not in {*first, "exhibits", "rehashed"}))
