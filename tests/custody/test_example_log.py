@@ -14,7 +14,7 @@ import pytest
 from imgkit.custody.disclose import disclose, write_disclosure
 from imgkit.custody.disclosed import check_disclosure
 from imgkit.custody.reading import read_records
-from imgkit.custody.verify import verify_log
+from imgkit.custody.verify import CODES, Severity, verify_log
 from imgkit.examination.elsewhere import check_evidence
 from imgkit.examination.examiner import invoking_user
 from imgkit.examination.ledger import fold
@@ -180,3 +180,11 @@ def test_a_tampered_copy_shows_the_break(name: str, example: Path) -> None:
     assert any(said in came for came in differing)
     if code:
         assert code in verified(example).codes
+
+
+def test_the_codes_on_the_page_of_threats_are_codes() -> None:
+    text = (DOCS / "threats.md").read_text()
+    words = set(re.findall(r"\b[A-Z]{3,}(?:_[A-Z]+)*\b", text))
+    assert {word for word in words if "_" in word} <= set(CODES)
+    found = {code for code, severity in CODES.items() if severity is Severity.FAIL}
+    assert found - words == {"SCHEMA", "OUTCOME_NO_INTENT"}  # faults of a writer rather than of a forger
