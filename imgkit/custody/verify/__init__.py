@@ -35,10 +35,11 @@ from imgkit.custody.verify.torn import TornRuns
 from imgkit.errors import CustodyError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from imgkit.custody.checkpoint import Receipt
     from imgkit.custody.state import StateFolder
+    from imgkit.custody.verify.lines import Line
     from imgkit.custody.verify.memory import Memory
 
 __all__ = ["CODES", "Covered", "LogFinding", "Severity", "Verification", "verify_log"]
@@ -201,28 +202,35 @@ class _Checks:
         """Let every check see every line that it can use."""
         self._prepare(file, size)
         file.seek(0)
-        any_line = [self.chain.see, self.torn.see, self.memory.see]
-        any_line += [self.prefixes.see] if self.prefixes.any_wanted else []
-        sound = (
-            self.operations.see,
-            self.attachments.see,
-            self.clocks.see,
-            self.possession.see,
-            self.enclosures.see,
-            self.checkpoints.see,
-        )
+        first_look: list[Callable[[Line], None]] = [self.chain.see, self.torn.see]
+        first_look += [self.memory.see] if self.memory.head is not None else []
+        first_look += [self.prefixes.see] if self.prefixes.any_wanted else []
+        sound = self._sound_checks()
         allows = self.schema.allows
         for line in read_lines(file, size):
-            for see in any_line:
+            for see in first_look:
                 see(line)
             if allows(line):
-                for see in sound:
-                    see(line)
                 kind = line.record["type"]
-                if kind == "log.rollback_accepted":
-                    self.accepted = [*self.accepted[-9:], line.number]
-                elif kind == "log.anchored":
-                    self.stamps.see(line)
+                for types, see in sound:
+                    if types is None or kind in types:
+                        see(line)
+
+    def _sound_checks(self) -> tuple[tuple[frozenset[str] | None, Callable[[Line], None]], ...]:
+        """The checks that use sound records alone, and which types they look at; None: all."""
+        return (
+            (None, self.operations.see),
+            (Attachments.TYPES, self.attachments.see),
+            (None, self.clocks.see),
+            (None, self.possession.see),
+            (None, self.enclosures.see),
+            (None, self.checkpoints.see),
+            (frozenset({"log.anchored"}), self.stamps.see),
+            (frozenset({"log.rollback_accepted"}), self._accept),
+        )
+
+    def _accept(self, line: Line) -> None:
+        self.accepted = [*self.accepted[-9:], line.number]
 
     def finish(self, path: str, *, folder: bool) -> Verification:
         """Let every check tell what only the end shows."""

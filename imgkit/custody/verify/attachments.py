@@ -15,6 +15,8 @@ class Attachments:
     A record that ends one names that line as `data.attached_line`.
     """
 
+    TYPES = frozenset({"evidence.attached", "evidence.detached", "evidence.gone", "op.reconciled"})
+
     def __init__(self, findings: Findings) -> None:
         self._findings = findings
         self._intents: dict[str, int] = {}

@@ -88,7 +88,7 @@ def receipts_of(given: Receipt | str) -> Sequence[Receipt]:
         return (given,)
     if given.lower().split()[:1] == [RECEIPT_MAGIC]:
         return (Receipt.parse(given),)
-    with told(f"read the receipt {given!r}"):
+    with told(f"read the receipt {given!r}", given=True):
         text = _text(given)
     found = tuple(_in(text))
     if not found:

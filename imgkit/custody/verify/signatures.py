@@ -77,7 +77,10 @@ class Signatures:
         self._revoked = os.fspath(revoked) if revoked is not None else None
         self._listed = _principals(self._signers)
         if self._revoked is not None:
-            with told(f"read the list of revoked keys {self._revoked!r}"), open(self._revoked, "rb"):
+            with (
+                told(f"read the list of revoked keys {self._revoked!r}", given=True),
+                open(self._revoked, "rb"),
+            ):
                 pass
         self._pool: ThreadPoolExecutor | None = None
         self._waiting: dict[int, Future[SignatureCheck]] = {}
@@ -235,7 +238,7 @@ def _principals(path: str) -> tuple[str, ...]:
     """The patterns of principals that a list of signers has keys for (ssh-keygen(1), ALLOWED SIGNERS)."""
     if path == NOBODY:
         return ()
-    with told(f"read the list of signers {path!r}"), open(path, "rb") as file:
+    with told(f"read the list of signers {path!r}", given=True), open(path, "rb") as file:
         text = file.read(_LIST_LIMIT).decode("utf-8", "replace")
     patterns: list[str] = []
     for line in text.splitlines():
