@@ -91,7 +91,7 @@ def write_bag(
     around, name = os.path.split(path)
     temp = os.path.join(around, f".{name[:60]}.{new_uuid()}.tmp")
     made, writer = temp, _Writer(temp, identity, progress)
-    with told(f"make the bag {path!r}"):
+    with told(f"make the bag {path!r}", given=True):
         with acting_as(identity):
             if os.path.lexists(path):
                 raise _taken(path)
@@ -147,7 +147,7 @@ class _Writer:
         source = item.open()
         try:
             with acting_as(self._identity):
-                os.makedirs(os.path.dirname(place), 0o750, exist_ok=True)
+                self._make_folders(item.name)
                 target = os.open(place, NEW_FILE, 0o750 if item.executable else 0o640)
             try:
                 written, size = self._pour(source, target, item.length)
@@ -163,9 +163,16 @@ class _Writer:
             raise CustodyError(f"the copy of {item.name!r} does not read back as it was written")
         return read_back, size
 
+    def _make_folders(self, name: str) -> None:
+        place = os.path.join(self._temp, PAYLOAD)
+        for part in ("", *name.split("/")[:-1]):
+            place = os.path.join(place, part)
+            with contextlib.suppress(FileExistsError):  # made for another file
+                os.mkdir(place, 0o750)
+
     def _pour(self, source: int, target: int, length: int | None) -> tuple[str, int]:
         hasher, size = hashlib.sha256(), 0
-        while block := os.pread(source, _wanted(length, size), size):
+        while block := os.pread(source, _BLOCK if length is None else min(_BLOCK, length - size), size):
             write_all(target, (block,))
             hasher.update(block)
             size += len(block)
@@ -177,10 +184,6 @@ class _Writer:
 
 def _taken(path: str) -> CustodyError:
     return CustodyError(f"{path!r} is there already", hint="name a folder that is not")
-
-
-def _wanted(length: int | None, done: int) -> int:
-    return _BLOCK if length is None else min(_BLOCK, length - done)
 
 
 def digest_of(path: str, progress: Callable[[int], object] = bool) -> tuple[str, int]:
@@ -284,12 +287,12 @@ def check_bag(path: str, progress: Callable[[int], object] = bool) -> Checked:
         CustodyError: It is no bag, or cannot be read.
     """
     path = os.path.abspath(path)
-    with told(f"read the bag {path!r}"):
+    with told(f"read the bag {path!r}", given=True):
         _declared(path)
         found, problems = _found(path)
-        manifest = _tag_file(path, MANIFEST)
+        manifest = _required(path, MANIFEST)
         stated = _stated(manifest, MANIFEST, problems)
-        tags = _stated(_tag_file(path, TAG_MANIFEST), TAG_MANIFEST, problems)
+        tags = _stated(_required(path, TAG_MANIFEST), TAG_MANIFEST, problems)
         payload = {name for name in found if name.startswith(f"{PAYLOAD}/")}
         problems += _names(payload, stated, MANIFEST)
         problems += [
@@ -321,12 +324,17 @@ def payload_bytes(path: str) -> int:
 
 
 def _declared(path: str) -> None:
-    try:
-        declaration = _tag_file(path, DECLARATION)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise CustodyError(f"{path!r} is no bag: it has no {DECLARATION}") from error
+    os.stat(path)  # what is not there is no folder without a declaration
+    declaration = _required(path, DECLARATION)
     if declaration.replace(b"\r\n", b"\n").strip() != _DECLARED.strip():
         raise CustodyError(f"{path!r} is no bag of BagIt 1.0 in UTF-8")
+
+
+def _required(path: str, name: str) -> bytes:
+    try:
+        return _tag_file(path, name)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise CustodyError(f"{path!r} is no bag: it has no {name}") from error
 
 
 def _tag_file(path: str, name: str) -> bytes:

@@ -162,7 +162,7 @@ class _Side:
 
     def next(self) -> _Line | None:
         """The next line; what has no LF at the end is one too, and is not counted."""
-        with told(f"read custody log {self.path!r}"):
+        with told(f"read custody log {self.path!r}", given=True):
             line = self._read()
         if line is None:
             return None
@@ -197,7 +197,7 @@ class _Side:
 
 
 def _opened(path: str) -> BinaryIO:
-    with told(f"open custody log {path!r}"):
+    with told(f"open custody log {path!r}", given=True):
         file = open(os.open(path, _READ), "rb", buffering=_BLOCK)  # noqa: SIM115  (the caller's stack closes it)
         status = os.fstat(file.fileno())
         start = os.pread(file.fileno(), 8, 0) if stat.S_ISREG(status.st_mode) else b""

@@ -212,7 +212,7 @@ def write_disclosure(disclosure: Disclosure, folder: str) -> list[str]:
         **{os.path.join(CHECKPOINTS, name): data for name, data in disclosure.files.items()},
         **{name: _packaged(source) for name, source in PACKAGED.items()},
     }
-    with told(f"write the disclosure {folder!r}"):
+    with told(f"write the disclosure {folder!r}", given=True):
         os.mkdir(folder)
         try:
             os.mkdir(os.path.join(folder, CHECKPOINTS))

@@ -119,7 +119,7 @@ class _Check:
         self.findings: list[DisclosureFinding] = []
         self.judged: SignatureCheck | None = None
         self.count = 0
-        with told(f"read the disclosure {folder!r}"):
+        with told(f"read the disclosure {folder!r}", given=True):
             there = set(os.listdir(folder))
             names = sorted(os.listdir(os.path.join(folder, "checkpoints")))
         self.files: dict[str, bytes] = {}
@@ -277,7 +277,7 @@ def _opened(path: str) -> Iterator[BinaryIO]:
     Raises:
         CustodyError: It cannot be read, or is no regular file.
     """
-    with told(f"read {path!r}"):
+    with told(f"read {path!r}", given=True):
         fd = os.open(path, _READ)
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             os.close(fd)

@@ -20,7 +20,7 @@ READ_FILE = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 _BLOCK = 1 << 20  # bytes of one write
 NO_RENAME = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 _NO_LINK = frozenset({errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK})
-_HINTS = {
+_HINTS: dict[int, str | None] = {
     errno.ENOSPC: "make room on that file system",
     errno.EDQUOT: "the owner's disk quota is used up",
     errno.EFBIG: "raise the limit on file sizes (ulimit -f)",
@@ -31,11 +31,22 @@ _HINTS = {
     errno.ENOENT: "name the case folder with --case",
     errno.EIO: "the storage fails: copy the case folder elsewhere now",
 }
+# What is no part of a case: a file that the user named.
+_HINTS_GIVEN = _HINTS | {
+    errno.EACCES: "check owner and mode of it and of the folders above it",
+    errno.EPERM: "check owner and mode of it and of the folders above it",
+    errno.ENOENT: None,
+    errno.EIO: "the storage fails: copy it elsewhere now",
+}
 
 
 @contextlib.contextmanager
-def told(what: str) -> Iterator[None]:
+def told(what: str, *, given: bool = False) -> Iterator[None]:
     """Turn an OSError of the block into the CustodyError `cannot <what>: <the kernel's words>`.
+
+    Args:
+        what: What the block does, on what.
+        given: Whether it is about a file or folder that the user named, and not about the case.
 
     Raises:
         CustodyError: With the OSError as its cause.
@@ -43,7 +54,8 @@ def told(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        hint = _HINTS.get(error.errno) if error.errno is not None else None
+        hints = _HINTS_GIVEN if given else _HINTS
+        hint = hints.get(error.errno) if error.errno is not None else None
         raise CustodyError(f"cannot {what}: {error.strerror or error}", hint=hint) from error
 
 

@@ -234,7 +234,7 @@ class CustodyLog:
         with acting_as(self._identity):
             if isinstance(content, bytes):
                 return self._enclose_bytes(content, extension)
-            with told(f"enclose {os.fspath(content)!r}"):
+            with told(f"enclose {os.fspath(content)!r}", given=True):
                 fd = os.open(content, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
                 try:
                     if not stat.S_ISREG(os.fstat(fd).st_mode):

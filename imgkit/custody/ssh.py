@@ -272,13 +272,13 @@ def _lists(signers: str | os.PathLike[str], revoked: str | os.PathLike[str] | No
     paths = [os.path.abspath(signers), os.path.abspath(revoked) if revoked is not None else None]
     for path in paths:
         if path is not None:
-            with told(f"read the list of keys {path!r}"), open(path, "rb"):
+            with told(f"read the list of keys {path!r}", given=True), open(path, "rb"):
                 pass
     return str(paths[0]), paths[1]
 
 
 def _read(path: str) -> bytes:
-    with told(f"read the list of keys {path!r}"), open(path, "rb") as file:
+    with told(f"read the list of keys {path!r}", given=True), open(path, "rb") as file:
         return file.read(_REVOKED_LIMIT)
 
 

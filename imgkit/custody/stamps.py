@@ -29,7 +29,7 @@ _NONCE_BITS = 63  # some authorities take no number that needs a ninth byte
 _SHA256 = "2.16.840.1.101.3.4.2.1"
 _SHA256_DER = bytes.fromhex("0609608648016503040201")
 _DIRECTORY_NAME = 0xA4
-_PEM = re.compile(rb"-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----")
+_PEM = re.compile(rb"-----BEGIN ((?:TRUSTED |X509 )?CERTIFICATE)-----[^-]+-----END \1-----")
 
 ProblemKind = Literal["malformed", "status", "imprint", "nonce", "signature", "usage", "chain"]
 
@@ -179,7 +179,7 @@ def read_roots(roots: str | os.PathLike[str]) -> bytes:
         CustodyError: It cannot be read, or holds no certificate.
     """
     path = os.path.abspath(roots)
-    with told(f"read the trusted certificates {path!r}"), open(path, "rb") as file:
+    with told(f"read the trusted certificates {path!r}", given=True), open(path, "rb") as file:
         data = file.read(ROOTS_LIMIT + 1)
     if len(data) > ROOTS_LIMIT or not _PEM.search(data):
         raise CustodyError(

@@ -13,7 +13,7 @@ from imgkit.custody.bag import Payload, payload_bytes, safe_name, write_bag
 from imgkit.custody.checkpoint_files import FOLDER as CHECKPOINTS
 from imgkit.custody.durable import READ_FILE, told
 from imgkit.custody.enclosures import FOLDER as ENCLOSURES
-from imgkit.custody.reading import lines_of
+from imgkit.custody.reading import lines_of, read_records
 from imgkit.custody.record import decode, printable
 from imgkit.errors import CustodyError, ImageError, UsageError
 from imgkit.examination.cases import LOG_NAME, identity_in
@@ -247,6 +247,19 @@ def find_offer(records: Iterator[Record], line: int | None = None) -> Offer:
     return offer
 
 
+def received_before(log: CustodyLog, offer: Record) -> int | None:
+    """Return the line that received a hand-over the first time, or None."""
+    for record in read_records(log.path, identity=log.identity):
+        if record["type"] == "custody.received":
+            known = record["data"].get("offer")
+            if isinstance(known, dict) and (known.get("log"), known.get("line")) == (
+                offer["log"],
+                offer["seq"],
+            ):
+                return int(record["seq"])
+    return None
+
+
 def _followed(offer: Offer, record: Mapping[str, Any]) -> Offer:
     data = record["data"]
     if record["type"] == "log.checkpointed" and offer.n is None and data["size"] >= offer.record["seq"]:
@@ -259,3 +272,19 @@ def _followed(offer: Offer, record: Mapping[str, Any]) -> Offer:
         )
         return Offer(offer.record, offer.n, offer.time, printable(" ".join(words)), record["seq"])
     return offer
+
+
+def counting(bag: str, progress: Callable[[int, int], object] | None) -> Callable[[int], object]:
+    """Return what is called with each number of bytes read of a bag, and tells of all of them."""
+    if progress is None:
+        return bool
+    with told(f"read the bag {bag!r}", given=True):
+        total = payload_bytes(bag)
+    done = 0
+
+    def step(count: int) -> None:
+        nonlocal done
+        done += count
+        progress(min(done, total), total)
+
+    return step

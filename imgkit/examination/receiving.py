@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from imgkit.custody.bag import PAYLOAD, check_bag, payload_bytes
+from imgkit.custody.bag import PAYLOAD, check_bag
 from imgkit.custody.durable import create_file, told
 from imgkit.custody.possession import Person
 from imgkit.custody.reading import lines_of, read_records
@@ -19,8 +19,8 @@ from imgkit.custody.record import MALFORMED, line_hash, path_fields, printable, 
 from imgkit.custody.recorded import checkpoints_of
 from imgkit.custody.verify import verify_log
 from imgkit.errors import CustodyError, UsageError
-from imgkit.examination.bagging import CASE, RECEIPT, find_offer
-from imgkit.examination.cases import identity_in
+from imgkit.examination.bagging import CASE, RECEIPT, counting, find_offer, received_before
+from imgkit.examination.cases import LOG_NAME, identity_in
 from imgkit.examination.evidence import Evidence, file_facts, notices_of, open_evidence
 from imgkit.examination.people import acting, fields, require_case
 from imgkit.hashing import Digest
@@ -109,6 +109,8 @@ def receive(examination: Examination, arrival: Arrival, *, progress: Progress | 
     document: Record = {"schema": "imgkit.case.receive.v1", "bag": os.path.abspath(arrival.bag)}
     if offered is None:
         return document | _refused(examination, problems)
+    if (before := received_before(examination.log, offered.record)) is not None:
+        examination.notify(f"line {before} received this hand-over already; it is recorded once more")
     paths = _paths(offered, arrival)
     look = _Inspection(examination, offered, arrival, progress)
     exhibits = [look.arrived(one, paths.get(one["exhibit"])) for one in offered.record["data"]["exhibits"]]
@@ -132,12 +134,15 @@ def look_at_bag(arrival: Arrival, progress: Progress | None = None) -> tuple[Off
     """
     identity = identity_in(os.path.abspath(arrival.bag))
     with acting_as(identity):
-        checked = check_bag(arrival.bag, _counting(arrival.bag, progress))
+        checked = check_bag(arrival.bag, counting(arrival.bag, progress))
         if checked.problems:
             return None, list(checked.problems)
         case = os.path.join(checked.path, PAYLOAD, CASE)
+        for place in (RECEIPT, os.path.join(PAYLOAD, CASE, LOG_NAME)):
+            if not os.path.exists(os.path.join(checked.path, place)):
+                raise CustodyError(f"{checked.path!r} is no hand-over by imgkit: it has no {place}")
         with (
-            told(f"read the receipt in {checked.path!r}"),
+            told(f"read the receipt in {checked.path!r}", given=True),
             open(os.path.join(checked.path, RECEIPT), encoding="utf-8", errors="replace") as file,
         ):
             receipt = find_receipt(file.read(_RECEIPT_LIMIT))
@@ -156,21 +161,6 @@ def look_at_bag(arrival: Arrival, progress: Progress | None = None) -> tuple[Off
         ]
     offered = _offered(checked, os.path.join(case, "custody.jsonl"), receipt, sorted(verification.codes))
     return offered, []
-
-
-def _counting(bag: str, progress: Progress | None) -> Callable[[int], object]:
-    if progress is None:
-        return bool
-    with told(f"read the bag {bag!r}"):
-        total = payload_bytes(bag)
-    done = 0
-
-    def step(count: int) -> None:
-        nonlocal done
-        done += count
-        progress(min(done, total), total)
-
-    return step
 
 
 def _offered(checked: Checked, log: str, receipt: Receipt, codes: list[str]) -> Offered:
@@ -370,7 +360,7 @@ def _write_back(path: str, receipt: Receipt) -> None:
     place = os.path.abspath(path)
     around = os.path.dirname(place)
     what = f"write the receipt to {place!r} (it is in receipts/ of the case, too)"
-    with acting_as(identity_in(around)), told(what):
+    with acting_as(identity_in(around)), told(what, given=True):
         create_file(place, file_of(receipt), like=os.stat(around), mode=0o640)
 
 

@@ -249,7 +249,7 @@ def read_file(path: str, limit: int, identity: Identity | None) -> bytes:
     Raises:
         CustodyError: It cannot be read, is no regular file, or is too long.
     """
-    with acting_as(identity), told(f"read {path!r}"):
+    with acting_as(identity), told(f"read {path!r}", given=True):
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         with open(fd, "rb") as file:
             if not stat.S_ISREG(os.fstat(fd).st_mode):
@@ -272,7 +272,7 @@ def write_new(path: str, data: bytes, identity: Identity | None) -> None:
         CustodyError: It is there already, or cannot be written.
     """
     place = os.path.abspath(path)
-    with acting_as(identity), told(f"write {path!r}"):
+    with acting_as(identity), told(f"write {path!r}", given=True):
         create_file(place, data, like=os.stat(os.path.dirname(place)), mode=_FILE_MODE)
 
 

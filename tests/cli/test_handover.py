@@ -131,6 +131,25 @@ def test_what_was_given_is_told_by_show(jane: Desk, court: Desk, bag: Path) -> N
         assert word in text
 
 
+def test_twice_received_is_said(court: Desk, bag: Path) -> None:
+    assert "already" not in take(court).ended(0).err
+    first = court.last("B", "custody.received")["seq"]
+    assert (
+        f"line {first} received this hand-over already; it is recorded once more" in take(court).ended(0).err
+    )
+
+
+def test_folders_of_a_bag_are_for_its_group_at_most(bag: Path) -> None:
+    assert [place for place in (bag, *bag.rglob("*")) if place.stat().st_mode & 0o007] == []
+
+
+def test_a_bag_of_others_is_no_hand_over(court: Desk, bag: Path) -> None:
+    (bag / "tagmanifest-sha256.txt").unlink()
+    (error,) = take(court).ended(3).errors
+    assert error.endswith("bag' is no bag: it has no tagmanifest-sha256.txt")
+    assert court.last("B", "case.opened")["seq"] == len(court.log("B"))
+
+
 def test_without_images_they_come_another_way(jane: Desk, court: Desk, case: Path) -> None:
     give(jane).ended(0)
     assert not (case.parent / "bag/data/images").exists()
