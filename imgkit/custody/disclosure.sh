@@ -4,7 +4,7 @@
 #   sh check.sh [ALLOWED_SIGNERS]
 #
 # ALLOWED_SIGNERS is your own list of whom you trust (see ssh-keygen(1)); without it nobody vouches for the signature.
-# Exit code 0: in order. 1: something is not what it says. 3: could not look. Nothing is written but below TMPDIR.
+# Exit code 0: in order. 1: something is not what it says. 3: could not look. Nothing is written.
 
 set -eu
 export LC_ALL=C
@@ -12,14 +12,16 @@ signers=${1:-}
 case $signers in "" | /*) ;; *) signers=$PWD/$signers ;; esac
 cd -- "$(dirname -- "$0")"
 
-cannot() { echo "CANNOT: $1" >&2; exit 3; }
+say() { printf '%s\n' "$1"; } # an echo would take what a hostile name holds for escapes
+cannot() { say "CANNOT: $1" >&2; exit 3; }
 failed=0
-wrong() { echo "FAIL $1"; failed=1; }
+wrong() { say "FAIL $1"; failed=1; }
 
 # ---- The checkpoint -------------------------------------------------------------------------------------------------------
 set -- checkpoints/*.txt
 [ $# -eq 1 ] && [ -f "$1" ] || cannot "there must be exactly one checkpoint"
 body=$1
+if grep -q '[^ -~]' "$body"; then cannot "the checkpoint has bytes that none has"; fi
 stem=${body%.txt}
 of() { sed -n "s/^$1: //p" "$body"; }
 awk 'NR == 1 && $0 != "imgkit-checkpoint/v1" { exit 1 }
@@ -34,7 +36,7 @@ if [ -f "$body.sig" ]; then set -- "$name" "$name.sig"; else set -- "$name"; fi
 (cd checkpoints && sha256sum "$@") | cmp -s - "$stem.sums" || wrong "SUMS: $stem.sums is not of these files"
 if [ ! -f "$body.sig" ]; then
     if [ -n "$signers" ]; then wrong "UNSIGNED_CHECKPOINT: nobody signed the checkpoint"
-    else echo "WARN UNSIGNED_CHECKPOINT: nobody signed the checkpoint"; fi
+    else say "WARN UNSIGNED_CHECKPOINT: nobody signed the checkpoint"; fi
 elif ! command -v ssh-keygen >/dev/null; then
     cannot "there is no ssh-keygen to check the signature with"
 elif [ -n "$signers" ]; then
@@ -42,7 +44,7 @@ elif [ -n "$signers" ]; then
         || wrong "BAD_SIGNATURE: not one that $signers trusts for $signer"
 else
     ssh-keygen -Y check-novalidate -n custody@imgkit -s "$body.sig" <"$body" || wrong "BAD_SIGNATURE: $body.sig"
-    echo "WARN SELF_ASSERTED: nobody vouches for this key; name a list of signers of your own"
+    say "WARN SELF_ASSERTED: nobody vouches for this key; name a list of signers of your own"
 fi
 
 # ---- The lines ------------------------------------------------------------------------------------------------------------
@@ -86,9 +88,9 @@ while read -r number path; do
     before=$number
 done <paths.txt
 
-echo "log $log, checkpoint $(of n) of $(of time): $count of its $size lines"
+say "log $log, checkpoint $(of n) of $(of time): $count of its $size lines"
 if [ "$failed" -ne 0 ]; then
-    echo "WRONG: what was disclosed is not what the checkpoint covers"
+    say "WRONG: what was disclosed is not what the checkpoint covers"
     exit 1
 fi
-echo "IN ORDER: each line stood in the log at its number when the checkpoint was made."
+say "IN ORDER: each line stood in the log at its number when the checkpoint was made."

@@ -367,3 +367,14 @@ def test_no_changed_byte_passes_for_another_line(received: Path, signers: Path) 
             assert found.failed, (name, bytes(bad))
         path.write_bytes(good)
     assert not check_disclosure(str(received), signers=signers).failed
+
+
+def test_a_hostile_checkpoint_writes_nothing_to_the_terminal(received: Path) -> None:
+    path = received / "checkpoints" / "000001.txt"
+    good = path.read_bytes()
+    for evil in (rb"\033[31m", b"\x1b[31m", "\u202e".encode(), b"\r"):
+        path.write_bytes(good.replace(b"time: 2026", b"time: " + evil))
+        done = subprocess.run(["sh", received / "check.sh"], capture_output=True, check=False)
+        assert done.returncode in {1, 3}
+        assert b"\x1b" not in done.stdout + done.stderr
+        assert b"\xe2" not in done.stdout + done.stderr
