@@ -162,7 +162,7 @@ def seal(examination: Examination, *, note: str | None, signer: str | None) -> t
             hint="imgkit unmount --all and imgkit detach --all take it down",
         )
     line = examination.event("case.sealed", {"note": note})
-    made = examination.checkpoint("seal", signer=signer)
+    made = _checkpoint(examination, "seal", line, signer)
     return _closed(examination, "imgkit.case.seal.v1", line, made), made
 
 
@@ -170,8 +170,21 @@ def reopen(examination: Examination, *, signer: str | None) -> tuple[Record, Mad
     """Reopen a sealed case, with the reason that the examination was given; return its document, and the checkpoint."""
     require_case(examination, "a seal")
     line = examination.event("case.reopened", {"sealed_at": examination.ledger.sealed_at})
-    made = examination.checkpoint("reopen", signer=signer)
+    made = _checkpoint(examination, "reopen", line, signer)
     return _closed(examination, "imgkit.case.reopen.v1", line, made), made
+
+
+def _checkpoint(examination: Examination, reason: str, line: int, signer: str | None) -> Made:
+    """Make the checkpoint over it; without one it is recorded all the same, and nobody should think otherwise."""
+    try:
+        return examination.checkpoint(reason, signer=signer)
+    except CustodyError as error:
+        done = {"seal": "sealed", "reopen": "reopened"}[reason]
+        raise CustodyError(
+            f"the case is {done}, at line {line}, but there is no checkpoint over it yet: {error.message}",
+            code=error.code,
+            hint="imgkit log checkpoint makes one",
+        ) from error
 
 
 def _closed(examination: Examination, schema: str, line: int, made: Made) -> Record:

@@ -169,6 +169,22 @@ def test_a_sealed_case_takes_nothing_more(imgkit: Imgkit, case: str) -> None:
     imgkit("log", "verify", "case").ended(0)
 
 
+@pytest.mark.parametrize(("command", "done"), [("seal", "sealed"), ("reopen", "reopened")])
+def test_what_is_recorded_without_a_checkpoint_is_told(
+    imgkit: Imgkit, case: str, command: str, done: str
+) -> None:
+    if command == "reopen":
+        run(imgkit, JANE, "case", "seal").ended(0)
+    folder = imgkit.folder / "case" / "checkpoints"
+    folder.rename(imgkit.folder / "aside")
+    folder.write_text("no folder")
+    failed = run(imgkit, JANE, "case", command, "--reason", "appeal").ended(3)
+    line = last(imgkit, f"case.{done}")["seq"]
+    (error,) = failed.errors
+    assert f"the case is {done}, at line {line}, but there is no checkpoint over it yet: " in error
+    assert "hint: imgkit log checkpoint makes one" in failed.err
+
+
 def test_seal_needs_a_case(imgkit: Imgkit) -> None:
     imgkit.image("disk.dd", MEDIA)
     imgkit("hash", "disk.dd").ended(0)
