@@ -77,7 +77,9 @@ def test_a_query_holds_the_digest_and_a_new_number_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"\x30\x00", b"<html>", request(SUMS).der[:-1], request(SUMS).der + b"x"]
+    "data",
+    [b"", b"\x30\x00", b"<html>", request(SUMS).der[:-1], request(SUMS).der + b"x"],
+    ids=["empty", "empty-sequence", "page", "cut", "longer"],  # a nonce in a name differs in each worker
 )
 def test_what_is_no_query_is_said_to_be_none(data: bytes) -> None:
     with pytest.raises(CustodyError, match="no time-stamp query"):
