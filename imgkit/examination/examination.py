@@ -77,7 +77,7 @@ class Examination:
         self._lines: list[int] = []
         self.spooled: str | None = None
         self.checkpointed = 0
-        self._warned: set[str | None] = set()
+        self.warned: set[str] = set()
         self._stack = ExitStack()
 
     @classmethod
@@ -220,11 +220,9 @@ class Examination:
         self._notify(spooled.message)
 
     def _warn_of_gap(self, kind: str, exhibit: str | None) -> None:
-        """Say once a run and exhibit that the act will be a CUSTODY_GAP; it is done and recorded all the same."""
-        if kind in HANDLING and exhibit not in self._warned:
+        if kind in HANDLING:
             from imgkit.examination.people import warn_of_gap
 
-            self._warned.add(exhibit)
             warn_of_gap(self, exhibit, kind)
 
     def taking_down(self, kind: str, data: Record, *, exhibit: str | None = None) -> TakingDown:

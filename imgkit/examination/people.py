@@ -66,9 +66,12 @@ def require_case(examination: Examination, what: str) -> None:
 
 
 def warn_of_gap(examination: Examination, exhibit: str | None, act: str = "") -> None:
-    """Tell the examiner that an act of theirs will be a CUSTODY_GAP; it is done and recorded all the same."""
+    """Say once a run and exhibit that an act will be a CUSTODY_GAP; it is done and recorded all the same."""
     custody = examination.ledger.possession.original(exhibit)
-    if custody is not None and not custody.permits(acting(examination), act):
+    if custody is None or custody.exhibit in examination.warned:
+        return
+    if not custody.permits(acting(examination), act):
+        examination.warned.add(custody.exhibit)
         examination.notify(
             f"CUSTODY_GAP: {custody.exhibit} {custody.told}; what you do with it is recorded, and so is that"
         )

@@ -131,6 +131,11 @@ def test_what_was_given_is_told_by_show(jane: Desk, court: Desk, bag: Path) -> N
         assert word in text
 
 
+def test_a_gap_is_told_once_a_run(jane: Desk, bob: Desk, case: Path) -> None:
+    done = bob("case", "transfer", "--case", "A", "--to", CAROL, "-o", "bag").ended(0)
+    assert done.err.count("CUSTODY_GAP: EX1") == 1
+
+
 def test_twice_received_is_said(court: Desk, bag: Path) -> None:
     assert "already" not in take(court).ended(0).err
     first = court.last("B", "custody.received")["seq"]
