@@ -268,6 +268,31 @@ class TestAttachments:
         forge.outcome(op, "evidence.detached", {"attached_line": line}, result="failed")
         assert verified(tmp_path, forge.lines).codes == ALONE | {"OPEN_ATTACHMENT"}
 
+    def test_an_exposure_is_open_until_it_is_taken_down(self, tmp_path: Path) -> None:
+        forge = original()
+        line = len(forge.lines) + 1
+        forge.act("evidence.exposed", {"target": "/x"}, {"target": "/x", "file": "/x/disk.raw"})
+        found = verified(tmp_path, forge.lines)
+        assert found.codes == ALONE | {"OPEN_ATTACHMENT"}
+        (said,) = [f for f in found.findings if f.code == "OPEN_ATTACHMENT"]
+        assert (said.line, "exposed as /x/disk.raw" in said.message) == (line, True)
+        forge.act("evidence.unexposed", {"exposed_line": line}, {"exposed_line": line})
+        assert verified(tmp_path, forge.lines).codes == ALONE
+
+    def test_a_killed_exposure_that_is_there_is_open(self, tmp_path: Path) -> None:
+        for there, codes in ((True, {"OPEN_ATTACHMENT"}), (False, set())):
+            forge = original()
+            op = forge.intent("evidence.exposed")
+            seen = {"op": op, "line": 13, "result": "unknown", "seen": {"mounted": there}}
+            forge.event("op.reconciled", seen)
+            assert verified(tmp_path, forge.lines).codes == ALONE | codes
+
+    def test_an_exposure_that_failed_leaves_nothing(self, tmp_path: Path) -> None:
+        forge = original()
+        op = forge.intent("evidence.exposed")
+        forge.outcome(op, "evidence.exposed", {}, result="failed", error={"class": "Busy", "text": "held"})
+        assert verified(tmp_path, forge.lines).codes == ALONE
+
     def test_an_attach_that_failed_leaves_nothing(self, tmp_path: Path) -> None:
         forge = original()
         op = forge.intent("evidence.attached")
