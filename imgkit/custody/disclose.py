@@ -28,6 +28,7 @@ PACKAGED = {"README.txt": "disclosure.txt", "check.sh": "disclosure.sh"}
 
 _BODY = re.compile(r"([0-9]{6,15})\.txt\Z")
 _FILE_LIMIT = 1 << 20
+_NAMED = 20  # lines that a notice lists
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ class _Chosen:
         self.lines: dict[int, bytes] = {}
         self.leaves: list[bytes] = []
         self.bytes = [0]
+        self.shared: list[int] = []
 
     def see(self, line: bytes) -> None:
         self.leaves.append(leaf_hash(line))
@@ -85,7 +87,10 @@ class _Chosen:
         data = record.get("data")
         facts: dict[str, Any] = data if isinstance(data, dict) else {}
         op = record.get("op")
-        if record.get("exhibit") == self._exhibit or op in self._ops:
+        handled = _exhibits(facts)
+        if self._exhibit in handled and len(handled) > 1:
+            self.shared.append(len(self.leaves))
+        if record.get("exhibit") == self._exhibit or handled == {self._exhibit} or op in self._ops:
             if isinstance(op, str):
                 self._ops.add(op)
             return True
@@ -95,10 +100,19 @@ class _Chosen:
         return kind == "correction.added" and facts.get("line") in self.lines
 
 
+def _exhibits(facts: dict[str, Any]) -> set[str]:
+    """The exhibits that a custody.* record lists."""
+    listed = facts.get("exhibits")
+    if not isinstance(listed, list):
+        return set()
+    names = (one.get("exhibit") if isinstance(one, dict) else one for one in listed)
+    return {name for name in names if isinstance(name, str)}
+
+
 def disclose(log: str, *, exhibit: str | None = None, numbers: Sequence[int] = ()) -> Disclosure:
     """Choose lines of a log, and prove that they belong to the newest signed checkpoint that covers them.
 
-    With the lines of an exhibit come what reconciled them and what corrects them. Where no checkpoint that covers them is
+    With the lines of an exhibit come what reconciled them, what corrects them, and hand-overs of it alone. Where no checkpoint that covers them is
     signed, the newest is taken.
 
     Args:
@@ -128,8 +142,15 @@ def disclose(log: str, *, exhibit: str | None = None, numbers: Sequence[int] = (
         chosen.lines,
         {index + 1: path for index, path in paths.items()},
         files,
-        tuple(_notices(checkpoint, files)),
+        (*_shared(exhibit, chosen), *_notices(checkpoint, files)),
     )
+
+
+def _shared(exhibit: str | None, chosen: _Chosen) -> Iterator[str]:
+    """Lines that would tell of other exhibits, too: whoever discloses decides."""
+    if left := [number for number in chosen.shared if number not in chosen.lines]:
+        numbers = ", ".join(map(str, left[:_NAMED])) + (" …" if len(left) > _NAMED else "")
+        yield f"lines about {exhibit} and other exhibits are left out ({numbers}): --line N gives them, too"
 
 
 def inclusion_paths(leaves: Sequence[bytes], indexes: Iterable[int]) -> dict[int, tuple[bytes, ...]]:

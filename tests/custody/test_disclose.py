@@ -171,6 +171,25 @@ def test_an_exhibit_comes_with_what_became_of_its_acts(tmp_path: Path, key: Path
     assert list(disclose(str(tmp_path / "custody.jsonl"), exhibit="EX2", numbers=[1]).lines) == [1, 4, 8]
 
 
+def test_hand_overs_of_an_exhibit_come_with_it_and_those_of_others_are_named(
+    tmp_path: Path, key: Path
+) -> None:
+    log = forge.Forge()
+    log.open()
+    log.hash_act()  # 2, 3: EX1
+    log.event("custody.transferred", {"exhibits": [{"exhibit": "EX1"}]})  # 4
+    log.event("custody.transferred", {"exhibits": [{"exhibit": "EX1"}, {"exhibit": "EX2"}]})  # 5
+    log.event("custody.received", {"exhibits": [{"exhibit": "EX2"}]})  # 6
+    (tmp_path / "custody.jsonl").write_bytes(log.text)
+    put(tmp_path, checkpoint(log.lines, 6), key)
+    made = disclose(str(tmp_path / "custody.jsonl"), exhibit="EX1")
+    assert list(made.lines) == [2, 3, 4]
+    assert "lines about EX1 and other exhibits are left out (5): --line N gives them, too" in made.notices
+    asked = disclose(str(tmp_path / "custody.jsonl"), exhibit="EX1", numbers=[5])
+    assert list(asked.lines) == [2, 3, 4, 5]
+    assert not [text for text in asked.notices if "left out" in text]
+
+
 def test_the_newest_signed_checkpoint_is_taken(case: Path, key: Path) -> None:
     put(case, checkpoint(LINES, SIZE + 1, 2), key)
     put(case, checkpoint(LINES, SIZE + 2, 3), None)
