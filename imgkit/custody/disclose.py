@@ -112,8 +112,8 @@ def _exhibits(facts: dict[str, Any]) -> set[str]:
 def disclose(log: str, *, exhibit: str | None = None, numbers: Sequence[int] = ()) -> Disclosure:
     """Choose lines of a log, and prove that they belong to the newest signed checkpoint that covers them.
 
-    With the lines of an exhibit come what reconciled them, what corrects them, and hand-overs of it alone. Where no checkpoint that covers them is
-    signed, the newest is taken.
+    With the lines of an exhibit come what reconciled them, what corrects them, and hand-overs of it alone. Where no
+    checkpoint that covers them is signed, the newest is taken.
 
     Args:
         log: Its custody.jsonl.
