@@ -61,7 +61,7 @@ def test_its_evidence_is_known_again(example: Path) -> None:
 
 def test_its_lines_can_be_disclosed(example: Path, tmp_path: Path) -> None:
     made = disclose(str(example / "case" / "custody.jsonl"), exhibit="EX1")
-    assert (list(made.lines), made.checkpoint.n) == ([2, 3, 4, 5, 6, 8, 9], 2)
+    assert (list(made.lines), made.checkpoint.n) == ([2, 3, 4, 5, 6, 8, 9, 10], 2)
     write_disclosure(made, str(tmp_path / "out"))
     found = check_disclosure(
         str(tmp_path / "out"), signers=example / "allowed_signers", tsa_roots=example / "tsa-roots.pem"
