@@ -49,17 +49,24 @@ AuthorisedOption = Annotated[
 NotRehashedOption = Annotated[
     bool, typer.Option("--not-rehashed", help="Do not ask for every image; recorded with --reason.")
 ]
+ToOption = Annotated[
+    str | None, typer.Option("--to", metavar="'NAME <ID>'", help="Who gets it.", show_default=False)
+]
+BagOption = Annotated[
+    str | None,
+    typer.Option("-o", "--output", metavar="BAG", help="Folder for the bag; new.", show_default=False),
+]
+BagOnlyOption = Annotated[
+    int | None,
+    typer.Option(
+        "--bag-only", metavar="LINE", help="Make the bag of that hand-over again.", show_default=False
+    ),
+]
 
 
 def transfer(
-    to: Annotated[
-        str | None,
-        typer.Option("--to", metavar="'NAME <ID>'", help="Who gets it.", show_default=False),
-    ] = None,
-    output: Annotated[
-        str | None,
-        typer.Option("-o", "--output", metavar="BAG", help="Folder for the bag; new.", show_default=False),
-    ] = None,
+    to: ToOption = None,
+    output: BagOption = None,
     exhibit: ExhibitsOption = None,
     purpose: Annotated[str | None, _text("--purpose", "What for.")] = None,
     method: Annotated[str | None, _text("--method", "By hand, courier, upload …")] = None,
@@ -71,12 +78,7 @@ def transfer(
     ] = False,
     image: ImagesOption = None,
     not_rehashed: NotRehashedOption = False,
-    bag_only: Annotated[
-        int | None,
-        typer.Option(
-            "--bag-only", metavar="LINE", help="Make the bag of that hand-over again.", show_default=False
-        ),
-    ] = None,
+    bag_only: BagOnlyOption = None,
     signer: SignerOption = None,
     case: options.CaseOption = None,
     examiner: options.ExaminerOption = None,

@@ -70,7 +70,7 @@ def _refuse_joined_format(image: Image) -> None:
     """The pieces of a set may make up some other format once they are joined (its mark can lie in the last)."""
     try:
         found = recognise(image)
-    except BaseException:
+    except BaseException:  # whatever it is, a signal too: raised again once nothing stays open
         image.close()
         raise
     if found is not None:
@@ -141,7 +141,7 @@ def _open(
             image = open_container(file, sector_size, parent)
             if image is not None:
                 return image
-    except BaseException:
+    except BaseException:  # whatever it is, a signal too: raised again once nothing stays open
         file.close()
         raise
     msg = "raw reads everything"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+from abc import abstractmethod
 from contextlib import suppress
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
@@ -87,16 +88,16 @@ class BlockImage(Image):
         self._anomalies: dict[str, None] = {}
         self._anomalies_lock = threading.Lock()
 
+    @abstractmethod
     def _locate(self, block: int) -> Place:
         """Where a block is, from its table entry alone; raises MediaReadError as `fill` does."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _stored(self) -> Iterator[tuple[int, bool]]:
         """Yield (block, whether it may hold data), ascending: every block but those that are not in this file at all.
 
         False is for blocks that are zeros whatever the parent holds. From the table alone, in bounded memory.
         """
-        raise NotImplementedError
 
     def close(self) -> None:
         """Close the file, and the parent."""

@@ -87,7 +87,7 @@ def open_evidence(path: str) -> EvidenceFile:
         # The name may have become a FIFO between stat and open: what counts is what was opened.
         _refuse_other_kinds(path, file.stat)
         fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) & ~os.O_NONBLOCK)
-    except BaseException:
+    except BaseException:  # whatever it is, a signal too: raised again once nothing stays open
         file.close()
         raise
     return file

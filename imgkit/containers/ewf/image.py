@@ -45,7 +45,7 @@ class EwfImage(Image):
         self._files = SegmentFiles(paths)
         try:
             layout = read_layout(self._files)
-        except BaseException:
+        except BaseException:  # whatever it is, a signal too: raised again once nothing stays open
             self._files.close()
             raise
         volume = layout.geometry

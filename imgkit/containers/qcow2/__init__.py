@@ -27,7 +27,7 @@ def open_container(file: EvidenceFile, *, sector_size: int | None, open_parent: 
     parent = open_backing(file, header, open_parent)
     try:
         return Qcow2Image(file, header, parent, snapshots=snapshots, sector_size=sector_size)
-    except BaseException:
+    except BaseException:  # whatever it is, a signal too: raised again once nothing stays open
         if parent is not None:
             parent.close()
         raise

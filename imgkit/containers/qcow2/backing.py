@@ -58,7 +58,7 @@ def open_backing(file: EvidenceFile, header: Header, open_parent: OpenParent) ->
     parent = open_parent(path)
     try:
         _refuse_doubtful(file.path, header, parent)
-    except BaseException:
+    except BaseException:  # whatever it is, a signal too: raised again once nothing stays open
         parent.close()
         raise
     return parent

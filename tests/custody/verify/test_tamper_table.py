@@ -320,11 +320,12 @@ def options(outside: dict[str, Any]) -> list[str]:
     return words + [word for text in outside.get("receipts", ()) for word in ("-k", text)]
 
 
-@pytest.mark.parametrize("column", COLUMNS)
-@pytest.mark.parametrize("row", ROWS, ids=str)
+# What nobody signed has no signature to tamper with: no cell.
+CELLS = [(row, column) for row in ROWS for column in COLUMNS if column not in row.skip]
+
+
+@pytest.mark.parametrize(("row", "column"), CELLS, ids=str)
 def test_cell(row: Row, column: str, office: Office, tmp_path: Path) -> None:
-    if column in row.skip:
-        pytest.skip("nobody signed it")
     original = office.originals[column]
     made = row.make(copy.deepcopy(original), office.tools)
     folder = made.write(tmp_path / "case")
