@@ -47,7 +47,7 @@ class SegmentFiles:
         segments = []
         try:
             for index, path in enumerate(paths):
-                self._open[index] = file = _open_segment(path)
+                self._open[index] = file = self._open_regular(path)
                 self.atime_may_change |= file.atime_may_change
                 segments.append(file.segment)
                 self._close_idle(self._most)
@@ -97,7 +97,9 @@ class SegmentFiles:
 
     def _reopen(self, segment: Segment, media_offset: int, length: int) -> EvidenceFile:
         try:
-            file = self._open_with_room(segment.path)
+            # A process that has given up root for good (expose) opens with what it kept.
+            with acting_as(self._identity if os.geteuid() == 0 else None):
+                file = self._open_with_room(segment.path)
         except (ImageError, NotPermitted) as error:
             raise MediaReadError(
                 f"segment {segment.path} cannot be opened any more: {error}",
@@ -113,23 +115,20 @@ class SegmentFiles:
             )
         return file
 
+    def _open_regular(self, path: str) -> EvidenceFile:
+        file = self._open_with_room(path)
+        if stat.S_ISREG(file.stat.st_mode):
+            return file
+        file.close()
+        raise MissingSegment(f"{path} stands where a segment should be and is no regular file")
+
     def _open_with_room(self, path: str) -> EvidenceFile:
         """Open; where this process has no descriptor left, give back ours that idle and try once more."""
-        # A process that has given up root for good (expose) opens with what it kept.
-        with acting_as(self._identity if os.geteuid() == 0 else None):
-            try:
-                return open_evidence(path)
-            except ImageError as error:
-                cause = error.__cause__
-                if not isinstance(cause, OSError) or cause.errno != errno.EMFILE:
-                    raise
-            self._close_idle(0)
+        try:
             return open_evidence(path)
-
-
-def _open_segment(path: str) -> EvidenceFile:
-    file = open_evidence(path)
-    if stat.S_ISREG(file.stat.st_mode):
-        return file
-    file.close()
-    raise MissingSegment(f"{path} stands where a segment should be and is no regular file")
+        except ImageError as error:
+            cause = error.__cause__
+            if not isinstance(cause, OSError) or cause.errno != errno.EMFILE:
+                raise
+        self._close_idle(0)
+        return open_evidence(path)

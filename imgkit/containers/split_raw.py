@@ -26,7 +26,11 @@ class SplitRawImage(Image):
         self.path = path
         self._files = SegmentFiles(paths)
         self.segments = self._files.segments
-        _refuse_odd_sizes(self.segments)
+        try:
+            _refuse_odd_sizes(self.segments)
+        except BaseException:
+            self._files.close()
+            raise
         self._starts = [0]
         for segment in self.segments:
             self._starts.append(self._starts[-1] + segment.size)
