@@ -15,6 +15,7 @@ from imgkit.attachment import attach, detach, list_attachments
 from imgkit.attachment.ask import ASK_LIMIT, lies_on_fuse
 from imgkit.containers import open_image
 from imgkit.linux import sysblock
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,10 +35,7 @@ def server(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     target.mkdir()
     subprocess.run(["mkntfs", "-q", "-F", str(volume)], check=True, capture_output=True)
     process = subprocess.Popen(["ntfs-3g", "-o", "no_detach", str(volume), str(target)])
-    deadline = time.monotonic() + 10
-    while not os.path.ismount(target):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: os.path.ismount(target))
     yield process
     process.send_signal(signal.SIGCONT)
     subprocess.run(["umount", str(target)], check=True)

@@ -97,13 +97,16 @@ def test_writer_that_cannot_be_seen(scratch_image: Path, monkeypatch: pytest.Mon
 def test_writer_that_is_just_closing_is_waited_for(
     scratch_image: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(guard, "writers_of", lambda _: ())
     file = scratch_image.open("r+b")
-    timer = threading.Timer(0.1, file.close)
-    timer.start()
+
+    def just_closing(_: int) -> tuple[()]:
+        file.close()
+        return ()
+
+    monkeypatch.setattr(guard, "writers_of", just_closing)
     with open_image(scratch_image) as image, attach(image) as device:
+        assert file.closed
         assert device.attachment.guard == "lease"
-    timer.join()
 
 
 def test_later_writer_waits_and_we_survive_its_signal(scratch_image: Path) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cli.running import COMMAND
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from tests.cli.running import Done, Imgkit
@@ -234,11 +235,8 @@ def big(imgkit: Imgkit) -> Path:
 def stopped(imgkit: Imgkit, number: signal.Signals, *words: str) -> Done:
     """The run of `hash big.dd`, stopped by a signal once its intent is on disk."""
     process = imgkit.popen("hash", big(imgkit), "-a", "md5", *words)
-    for _ in range(500):
-        if imgkit.own_log.exists() and len(imgkit.own_log.read_bytes().splitlines()) >= 4:
-            break
-        time.sleep(0.02)
-    time.sleep(0.1)
+    wait_until(lambda: imgkit.own_log.exists() and len(imgkit.own_log.read_bytes().splitlines()) >= 4)
+    time.sleep(0.1)  # somewhere in the read, which takes far longer
     process.send_signal(number)
     out, err = process.communicate(timeout=30)
     from tests.cli.running import Done

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from tests.cli.conftest import unpacked
 from tests.cli.test_ordinary_user import account, own_log, person
 from tests.conftest import exposures, mounted, need
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,11 +53,14 @@ def records(person: Imgkit, kind: str) -> list[dict[str, Any]]:
     return [record for record in found if record["type"] == kind and record["phase"] != "intent"]
 
 
+def is_settled(person: Imgkit, place: str) -> bool:
+    """Whether status and the kernel agree: what a killed command began may still be coming or going."""
+    shown = person("status", "--json").ended(0).json["exposures"]
+    return (place in {item["directory"] for item in shown}) == (place in mounted())
+
+
 def wait_until_gone(pid: int) -> None:
-    deadline = time.monotonic() + 5
-    while os.path.exists(f"/proc/{pid}"):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: not os.path.exists(f"/proc/{pid}"))
 
 
 def as_user(person: Imgkit, *words: str | Path) -> subprocess.CompletedProcess[bytes]:
@@ -163,8 +168,7 @@ def test_the_command_is_killed_at_any_moment(person: Imgkit, split: tuple[Path, 
             time.sleep(moments.uniform(0.1, 0.6))
             process.kill()
             process.communicate()
-        shown = person("status", "--json").ended(0).json["exposures"]
-        assert (str(place) in {item["directory"] for item in shown}) == (str(place) in mounted())
+        wait_until(partial(is_settled, person, str(place)))
         if str(place) in mounted():
             person("unexpose", place).ended(0)
         assert str(place) not in mounted()

@@ -126,7 +126,7 @@ def raw(answer: Callable[[socket.socket], None]) -> Iterator[str]:
 def dribbling(sent: bytes) -> Callable[[socket.socket], None]:
     def answer(connection: socket.socket) -> None:
         connection.sendall(sent)
-        for _tick in range(100):
+        for _tick in range(600):
             time.sleep(0.1)
             connection.sendall(b"x")
 
@@ -148,7 +148,7 @@ def test_an_authority_that_dribbles_is_cut_off(sent: bytes) -> None:
     started = time.monotonic()
     with raw(dribbling(sent)) as url, pytest.raises(HostError, match="did not answer within 1 s"):
         ask(url, b"query", timeout=1)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30  # it would go on for a minute
 
 
 def test_an_authority_that_says_nothing() -> None:

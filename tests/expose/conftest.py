@@ -14,6 +14,7 @@ import pytest
 
 from imgkit.expose import list_exposures
 from imgkit.linux import loop
+from tests.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,7 +73,7 @@ def make_split(tmp_path: Path) -> Iterator[MakeSplit]:
         assert state(path) == before
 
 
-def gone(pid: int, seconds: float = 5.0) -> bool:
+def gone(pid: int, seconds: float = PATIENCE) -> bool:
     """Whether a process ends in time (a zombie that nobody has waited for yet has ended)."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -91,7 +92,7 @@ def nothing_left(tmp_path: Path) -> Iterator[None]:
     """No exposure of this test's own images is left, and no descriptor of this process."""
     before = set(os.listdir("/proc/self/fd"))
     yield
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE
     while left := [facts for facts in list_exposures() if facts.path.startswith(str(tmp_path))]:
         assert time.monotonic() < deadline, left
         time.sleep(0.01)

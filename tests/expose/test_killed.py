@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from imgkit.expose import list_exposures
 from imgkit.linux.mount import read_mountinfo
 from tests.conftest import ROOT, bound_loop_devices
+from tests.waiting import PATIENCE, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,15 +50,18 @@ def start(first: Path, name: str) -> subprocess.Popen[bytes]:
     return running
 
 
-def kill(running: subprocess.Popen[bytes]) -> list[bytes]:
+def kill(running: subprocess.Popen[bytes]) -> None:
     running.kill()
-    said, _ = running.communicate(timeout=30)
-    return said.split()
+    running.communicate(timeout=30)
+
+
+def is_listed(name: str) -> bool:
+    return any(facts.name == name for facts in list_exposures())
 
 
 def left(first: Path, name: str) -> list[object]:
     """What there still is of it, after the time that the kernel may take."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE
     while True:
         found: list[object] = [facts for facts in list_exposures() if facts.path == str(first)]
         found += [device for device, file in bound_loop_devices().items() if name in file]
@@ -67,15 +72,17 @@ def left(first: Path, name: str) -> list[object]:
 
 
 def test_at_random_moments(make_split: MakeSplit) -> None:
+    """A while after nothing was seen yet, after the file was, and after a device was bound to it."""
     made, chance = make_split(1 << 20), random.Random(20261123)
-    reached = set()
     for turn in range(12):
         name = f"imgkit-test-kill-{os.getpid()}-{turn}"
         running = start(made.first, name)
-        time.sleep(chance.uniform(0, 0.35))
-        reached.add(tuple(kill(running)))
+        assert running.stdout is not None
+        said = [running.stdout.readline() for _ in range(turn % 3)]
+        assert said == [b"exposed\n", b"bound\n"][: turn % 3]
+        time.sleep(chance.uniform(0, 0.1))
+        kill(running)
         assert left(made.first, name) == []
-    assert len(reached) > 1  # some were killed before the file was seen, some after
 
 
 def test_while_the_other_process_comes_up(make_split: MakeSplit) -> None:
@@ -84,9 +91,7 @@ def test_while_the_other_process_comes_up(make_split: MakeSplit) -> None:
     for turn in range(5):
         name = f"imgkit-test-early-{os.getpid()}-{turn}"
         running = start(made.first, name)
-        deadline = time.monotonic() + 10
-        while not any(facts.name == name for facts in list_exposures()):
-            assert time.monotonic() < deadline
+        wait_until(partial(is_listed, name))
         kill(running)
         assert left(made.first, name) == []
 
@@ -96,7 +101,7 @@ def test_a_command_that_is_interrupted(make_split: MakeSplit) -> None:
     made = make_split(1 << 20)
     name = f"imgkit-test-interrupt-{os.getpid()}"
     running = start(made.first, name)
-    time.sleep(0.05)
+    wait_until(partial(is_listed, name))
     running.send_signal(signal.SIGINT)
     _, _ = running.communicate(timeout=30)
     assert left(made.first, name) == []

@@ -7,15 +7,12 @@ import os
 import re
 import signal
 import subprocess
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tests.cli.running import Imgkit
 from tests.conftest import exposures
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from tests.waiting import wait_until
 
 Record = dict[str, Any]
 
@@ -122,14 +119,6 @@ class Bench(Imgkit):
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], check=True)
         self.extra_mounts.append(folder)
         return folder
-
-
-def wait_until(condition: Callable[[], bool], limit: float = 5.0) -> None:
-    """The kernel lets go of a device a moment after its last user."""
-    deadline = time.monotonic() + limit
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def fill(folder: Path, *, leave: int = 0) -> Path:

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.live import filesystems
-from tests.live.bench import Bench, wait_until
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from tests.live.bench import Bench
 
 pytestmark = pytest.mark.live
 

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.live import containers, filesystems
-from tests.live.bench import Bench, wait_until
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.live.bench import Bench
 
 pytestmark = pytest.mark.live
 
@@ -159,7 +161,7 @@ def test_the_process_is_killed_or_stopped(
             read_all(device)
     began = time.monotonic()
     (shown,) = bench.status()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20  # the process that is stopped is not waited for
     assert shown["exposed"] == {"pid": None if how == signal.SIGKILL else pid, "alive": False}
     assert (shown["image"]["path"], shown["image"]["format"]) == (str(split), "split-raw")
     assert shown["mountpoint"] == (what if verb == "mount" else None)

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.live import filesystems
-from tests.live.bench import Bench, wait_until
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    from tests.live.bench import Bench
 
 pytestmark = pytest.mark.live
 

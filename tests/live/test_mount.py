@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,9 +14,10 @@ from imgkit.containers import open_image
 from imgkit.mounting import list_mounts, mount, unmount
 from imgkit.partitions import read_partition_table
 from tests.live import filesystems
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("live"), pytest.mark.xdist_group("mount")]
 
@@ -96,14 +96,6 @@ def is_anothers(device: LoopDevice, disk: Path) -> bool:
         return str(disk) not in name.read_text()
     except FileNotFoundError:
         return True
-
-
-def wait_until(condition: Callable[[], bool], limit: float = 3.0) -> None:
-    """The kernel lets go of a device a moment after its last user."""
-    deadline = time.monotonic() + limit
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def cases(state: str) -> list[tuple[str, str, str]]:

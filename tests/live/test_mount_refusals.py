@@ -24,6 +24,7 @@ from imgkit.linux.mount import read_mountinfo
 from imgkit.mounting import Mount, mount, unmount
 from tests.conftest import ROOT
 from tests.live import filesystems
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -306,12 +307,21 @@ def test_a_mount_in_a_mount_is_named(shown: Mount) -> None:
         subprocess.run(["umount", inner], check=True)
 
 
-def test_unmount_waits_for_who_is_about_to_leave(shown: Mount) -> None:
-    sleeper = subprocess.Popen(["sleep", "0.3"], cwd=shown.target)
-    began = time.monotonic()
-    unmount(shown.target, timeout=5)
-    sleeper.wait()
-    assert 0.1 < time.monotonic() - began < 3
+def test_unmount_waits_for_who_is_about_to_leave(shown: Mount, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever works there leaves while unmount sleeps, which it does only after it was refused."""
+    sleeper = subprocess.Popen(["sleep", "60"], cwd=shown.target)
+
+    def leave(_: float) -> None:
+        sleeper.kill()
+        sleeper.wait()
+
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(time, "sleep", leave)
+            unmount(shown.target, timeout=30)
+        assert sleeper.returncode is not None
+    finally:
+        leave(0)
     assert not mounted_at(shown.target)
 
 
@@ -390,10 +400,7 @@ def test_a_namespace_that_copied_the_mount_lets_go_with_us(ext4: Attachment, tmp
 def namespace_of_its_own(folder: Path) -> subprocess.Popen[bytes]:
     argv = ["unshare", "--mount", "--propagation", "slave", "sleep", "60"]
     process = subprocess.Popen(argv)
-    deadline = time.monotonic() + 3
-    while Path(f"/proc/{process.pid}/comm").read_text() != "sleep\n":
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: Path(f"/proc/{process.pid}/comm").read_text() == "sleep\n")
     assert sees(process.pid, str(folder))
     return process
 
