@@ -354,6 +354,7 @@ def test_stale_partitions_of_an_earlier_user_are_avoided(make_image: MakeImage) 
             os.close(fd)
 
 
+@pytest.mark.alone  # its mount namespace holds what other tests have mounted
 def test_missing_node_is_made(make_image: MakeImage) -> None:
     """As in a container whose /dev lacks the node: in a mount namespace with a /dev of its own."""
     code = (
@@ -369,6 +370,7 @@ def test_missing_node_is_made(make_image: MakeImage) -> None:
     assert done.stdout.startswith("True ['loop"), done.stderr
 
 
+@pytest.mark.alone  # its mount namespace holds what other tests have mounted
 def test_a_planted_node_is_not_taken(make_image: MakeImage) -> None:
     code = (
         "import os, stat, sys\n"

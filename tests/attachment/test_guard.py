@@ -159,6 +159,7 @@ def test_access_time_is_kept_or_the_notice_is_there(scratch_image: Path) -> None
             assert any("access time" in notice for notice in other.attachment.notices)
 
 
+@pytest.mark.alone  # its mount namespace holds what other tests have mounted
 def test_guard_is_unknown_where_the_kernel_hides_it(scratch_image: Path) -> None:
     """/proc/locks of another pid namespace leaves out the leases of those who exited."""
     with open_image(scratch_image) as image, attach(image) as device:

@@ -295,6 +295,7 @@ def test_another_users_files_are_served_unguarded(make_split: MakeSplit, home: t
     assert "writers are not held back" in facts["notices"][0]
 
 
+@pytest.mark.alone  # its mount namespace holds what other tests have mounted
 def test_root_of_a_user_namespace(make_split: MakeSplit, place: Path) -> None:
     """Where root is the only user there is: served without root's rights, and it is said."""
     need(subprocess.run(["unshare", "-Urm", "true"], check=False).returncode == 0, "needs user namespaces")

@@ -377,6 +377,7 @@ def test_without_the_capability(tmp_path: Path) -> None:
     assert found.stdout == "not permitted to mount /dev/loop0: it needs CAP_SYS_ADMIN\n"
 
 
+@pytest.mark.alone  # its mount namespace holds what other tests have mounted
 def test_a_namespace_that_copied_the_mount_lets_go_with_us(ext4: Attachment, tmp_path: Path) -> None:
     """A service with a mount namespace of its own, started before or after, must not keep the evidence busy."""
     subprocess.run(["mount", "-t", "tmpfs", "tmpfs", tmp_path], check=True)

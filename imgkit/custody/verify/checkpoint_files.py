@@ -92,9 +92,8 @@ class CheckpointFolder:
 
     def _read(self, name: str, limit: int) -> bytes:
         assert self.folder is not None  # noqa: S101  (there are no names without a folder)
-        fd = os.open(os.path.join(self.folder, name), _READ)
-        with open(fd, "rb") as file:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
+        with open(os.path.join(self.folder, name), "rb", opener=lambda path, _: os.open(path, _READ)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise OSError(errno.EINVAL, "it is no regular file")
             data = file.read(limit + 1)
         if len(data) > limit:
