@@ -91,7 +91,7 @@ def _sentence(text: str) -> str:
 
 
 def _hint_of(error: ImgkitError) -> str | None:
-    from imgkit.cli.options import with_sudo
+    from imgkit.cli.sudo_hint import with_sudo
 
     return with_sudo(error)
 

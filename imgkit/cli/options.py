@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from imgkit.errors import ImgkitError
     from imgkit.examination import Examination
     from imgkit.examination.cases import CaseChoice
 
@@ -108,65 +107,6 @@ def asker() -> Any:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return None
     return lambda: typer.prompt("root acts: who is the examiner (NAME <ID>)", err=True)
-
-
-def with_sudo(error: ImgkitError) -> str | None:
-    """The whole command with sudo and absolute paths, where root is what is missing."""
-    if error.kind != "not-permitted" or os.geteuid() == 0:
-        return error.hint
-    import shlex
-
-    words = _absolute(sys.argv[1:])
-    for option, variable in (("--case", "IMGKIT_CASE"), ("--examiner", "IMGKIT_EXAMINER")):
-        value = os.environ.get(variable) if words[:1] != ["status"] else None  # it takes neither
-        if value and not any(
-            word == option or word.startswith(f"{option}=") for word in words
-        ):  # sudo drops variables
-            words += [option, os.path.abspath(value) if option == "--case" else value]
-    program = [os.path.abspath(sys.argv[0])]
-    if os.path.basename(program[0]) == "__main__.py":
-        program = [sys.executable, "-m", "imgkit"]
-    return "sudo " + shlex.join([*program, *words])
-
-
-_PATH_OPTIONS = ("--case", "--against", "-o", "--output", "--signers")
-_VALUE_OPTIONS = (
-    "-p",
-    "--partition",
-    "--offset",
-    "--length",
-    "--sector-size",
-    "--exhibit",
-    "--examiner",
-    "--reason",
-    *("--to", "--purpose", "--method", "--place", "--condition", "--seal", "--image", "--authorised"),
-    *("--bag-only", "--receipt", "--signer", "--copy-of", "--description", "--make", "--model", "--serial"),
-    *("--acquired-by", "--acquired-when", "--acquired-with", "--digest"),
-)
-_GROUPS = ("case", "log")
-
-
-def _absolute(words: list[str]) -> list[str]:
-    """The words of a command with every path in them absolute; a partition called like a file is no path."""
-    called = 2 if words[:1] and words[0] in _GROUPS else 1
-    shown, before = words[:called], ""
-    for word in words[called:]:
-        option, equals, value = word.partition("=")
-        if before in _VALUE_OPTIONS:
-            shown.append(word)
-        elif before in _PATH_OPTIONS or not (word.startswith("-") or _is_device_name(word)):
-            shown.append(os.path.abspath(word))
-        elif equals and option in _PATH_OPTIONS:
-            shown.append(f"{option}={os.path.abspath(value)}")
-        else:
-            shown.append(word)
-        before = word
-    return shown
-
-
-def _is_device_name(word: str) -> bool:
-    """`loop3`, as detach takes it."""
-    return word.startswith("loop") and word[4:].isdecimal() and not os.path.lexists(word)
 
 
 def chosen_log(named: str | None) -> CaseChoice:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from imgkit.cli.options import with_sudo
+from imgkit.cli.sudo_hint import with_sudo
 from imgkit.errors import NotPermitted, UnknownFormat
 
 if TYPE_CHECKING:
@@ -66,3 +67,41 @@ def test_what_people_state_is_no_path(tmp_path: Path, monkeypatch: pytest.Monkey
         hint(monkeypatch, "case", "add", "d", "--description", "laptop")
         == f"sudo /usr/bin/imgkit case add {tmp_path}/d --description laptop"
     )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("hash", "-a", "sha256", "--progress", "json"),
+        ("verify", "--expect", "sha256:00", "--algorithm=md5"),
+        ("case", "note", "seal broken", "--exhibit", "EX1"),
+        ("case", "new", "/c", "--number", "7", "--checkpoint", "each-command"),
+        ("case", "store", "EX1", "EX2", "--place", "shelf"),
+        ("log", "timestamp", "--url", "http://tsa.example/", "--name", "tsa"),
+        ("log", "checkpoint", "--signer", "jane=key"),
+    ],
+    ids=" ".join,
+)
+def test_values_that_are_no_paths_stay(words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert hint(monkeypatch, *words) == "sudo /usr/bin/imgkit " + shlex.join(words)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("verify", "d", "e", "--against", "sums"), "verify {0}/d {0}/e --against {0}/sums"),
+        (("case", "enclose", "f", "--description", "g"), "case enclose {0}/f --description g"),
+        (
+            ("log", "verify", "c", "--signers=s", "--evidence", "e"),
+            "log verify {0}/c --signers={0}/s --evidence {0}/e",
+        ),
+        (("log", "compare", "a", "b"), "log compare {0}/a {0}/b"),
+        (("case", "receive", "bag", "-o", "r"), "case receive {0}/bag -o {0}/r"),
+        (("expose", "loop3", "there"), "expose {0}/loop3 {0}/there"),
+    ],
+    ids=lambda words: " ".join(words) if isinstance(words, tuple) else "",
+)
+def test_every_path_is_absolute(
+    words: tuple[str, ...], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert hint(monkeypatch, *words) == "sudo /usr/bin/imgkit " + said.format(tmp_path)
