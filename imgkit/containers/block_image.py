@@ -93,8 +93,8 @@ class BlockImage(Image):
         """Where a block is, from its table entry alone; raises MediaReadError as `fill` does."""
 
     @abstractmethod
-    def _stored(self) -> Iterator[tuple[int, bool]]:
-        """Yield (block, whether it may hold data), ascending: every block but those that are not in this file at all.
+    def _stored(self) -> Iterator[tuple[int, int, bool]]:
+        """Yield (first block, how many, whether they may hold data), ascending: every block but those not in this file.
 
         False is for blocks that are zeros whatever the parent holds. From the table alone, in bounded memory.
         """
@@ -273,9 +273,9 @@ class BlockImage(Image):
         return _joined(_laid_over(self._runs(), beneath, self.size))
 
     def _runs(self) -> Iterator[Run]:
-        for block, data in self._stored():
+        for block, count, data in self._stored():
             start = block * self.block_size
-            yield Run(start, min(self.block_size, self.size - start), data)
+            yield Run(start, min(count * self.block_size, self.size - start), data)
 
 
 def _zero(buffer: memoryview) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from array import array
 from bisect import bisect_right
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -12,13 +14,14 @@ from imgkit.containers.evidence_file import fill
 from imgkit.errors import MediaReadError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from imgkit.containers.evidence_file import EvidenceFile
 
 PIECE = 1 << 20  # bytes of a table that are looked at together
 LARGEST_CHECKED = 8 << 20  # bytes of a table that is checked as a whole when the image is opened
 MOST_BAD = 65536  # blocks that may be wrong before the table as a whole is
+_ALIKE = re.compile(rb"(.)\1*", re.DOTALL)
 
 
 class Area(NamedTuple):
@@ -81,31 +84,66 @@ def shared_entries(stored: Sequence[int], length: int, lengths: dict[int, int]) 
     return found
 
 
-class Layout(NamedTuple):
-    """How a table is written: type of an entry (as array has it), order of its bytes, and the entry that says `nothing`."""
+@dataclass(frozen=True, slots=True)
+class BlockTable:
+    """Where a table lies and how it is written. It is looked at piece by piece, in bounded memory.
 
+    Attributes:
+        file: That holds it.
+        start: Byte of the file.
+        count: Entries.
+        code: Type of an entry, as array has it.
+        order: Of the bytes of an entry.
+        kinds: Bytes of entries -> a byte for each that says of what kind it is; alike ones are gone through together.
+    """
+
+    file: EvidenceFile
+    start: int
+    count: int
     code: Literal["I", "Q"]
     order: Literal["little", "big"]
-    unused: int
+    kinds: Callable[[bytes], bytes]
 
+    def runs(self) -> Iterator[tuple[int, int, int | None]]:
+        """Yield (index, how many, kind) of entries of one kind; None where the table could not be read."""
+        for first, raw in self._pieces():
+            yield from self._runs_of(first, raw)
 
-def table_entries(
-    file: EvidenceFile, start: int, count: int, layout: Layout
-) -> Iterator[tuple[int, int | None]]:
-    """Yield (index, entry) of every entry that is used; None where the table could not be read. In bounded memory."""
-    size = array(layout.code).itemsize
-    nothing = layout.unused.to_bytes(size, "big") * (PIECE // size)
-    for first in range(0, count, PIECE // size):
-        here = min(PIECE // size, count - first)
-        raw = bytearray(size * here)
-        try:
-            fill(file.fd, start + size * first, memoryview(raw), path=file.path, media_offset=0)
-        except MediaReadError:  # reading these blocks will say so, each for itself
-            yield from ((index, None) for index in range(first, first + here))
-            continue
-        if nothing.startswith(raw):
-            continue
-        entries = array(layout.code, bytes(raw))
-        if sys.byteorder != layout.order:
-            entries.byteswap()
-        yield from ((first + i, entry) for i, entry in enumerate(entries) if entry != layout.unused)
+    def entries(self, *kinds: int) -> Iterator[tuple[int, int]]:
+        """Yield (index, entry) of every entry of these kinds, as far as the table can be read."""
+        size = array(self.code).itemsize
+        for first, raw in self._pieces():
+            for index, count, kind in self._runs_of(first, raw):
+                if kind is not None and kind in kinds:
+                    inside = size * (index - first)
+                    entries = array(self.code, raw[inside : inside + size * count])
+                    if sys.byteorder != self.order:
+                        entries.byteswap()
+                    yield from enumerate(entries, index)
+
+    def _runs_of(self, first: int, raw: bytes) -> Iterator[tuple[int, int, int | None]]:
+        if not raw:
+            yield first, self._here(first), None
+        for found in _ALIKE.finditer(self.kinds(raw)):
+            yield first + found.start(), found.end() - found.start(), found[0][0]
+
+    def _pieces(self) -> Iterator[tuple[int, bytes]]:
+        """Yield (index of the first entry, bytes); none where they could not be read."""
+        size = array(self.code).itemsize
+        for first in range(0, self.count, PIECE // size):
+            raw = bytearray(size * self._here(first))
+            try:
+                fill(
+                    self.file.fd,
+                    self.start + size * first,
+                    memoryview(raw),
+                    path=self.file.path,
+                    media_offset=0,
+                )
+            except MediaReadError:  # reading these blocks will say so, each for itself
+                raw = bytearray()
+            yield first, bytes(raw)
+
+    def _here(self, first: int) -> int:
+        """Entries of the piece that begins with entry `first`."""
+        return min(PIECE // array(self.code).itemsize, self.count - first)

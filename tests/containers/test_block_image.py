@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import os
 import random
+from typing import TYPE_CHECKING
 
+from imgkit.containers import block_table
 from imgkit.containers.block_image import Run, _joined, _laid_over
-from imgkit.containers.block_table import Area, Areas, shared_entries
+from imgkit.containers.block_table import Area, Areas, BlockTable, shared_entries
+from imgkit.containers.evidence_file import open_evidence
 from imgkit.image import Extent
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
 
 
 def some_ranges(rng: random.Random, size: int) -> list[tuple[int, int]]:
@@ -69,3 +78,28 @@ def test_areas_that_no_block_may_lie_in() -> None:
     both = Areas([Area(10, 20, "first"), Area(19, 30, "second")]).overlapping()
     assert both is not None
     assert (both[0].name, both[1].name) == ("first", "second")
+
+
+def test_a_table_by_runs_of_one_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pieces of 16 entries, of which the runs may fill several."""
+    monkeypatch.setattr(block_table, "PIECE", 64)
+    rng = random.Random(3)
+    for count in (1, 15, 16, 17, 100):
+        entries = [entry for _ in range(count) for entry in [rng.randrange(4)] * rng.choice([1, 1, 20])][
+            :count
+        ]
+        path = tmp_path / f"{count}.table"
+        path.write_bytes(b"ahead" + b"".join(entry.to_bytes(4, "big") for entry in entries) + b"behind")
+        file = open_evidence(str(path))
+        table = BlockTable(file, 5, count, "I", "big", lambda raw: raw[3::4])
+        runs = list(table.runs())
+        assert [kind for _, many, kind in runs for _ in range(many)] == entries
+        assert [index for index, many, _ in runs for index in range(index, index + many)] == list(
+            range(count)
+        )
+        assert len(runs) <= len(list(itertools.groupby(entries))) + count // 16
+        assert list(table.entries(1, 3)) == [(i, entry) for i, entry in enumerate(entries) if entry in {1, 3}]
+        os.truncate(path, 5 + 4 * min(count, 16))  # what is left of it: the first piece
+        kinds = [kind for _, many, kind in table.runs() for _ in range(many)]
+        assert kinds == entries[:16] + [None] * (count - 16)
+        file.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from typing import TYPE_CHECKING
 
 from imgkit.containers.block_image import BlockImage, Place, State
@@ -10,9 +11,8 @@ from imgkit.containers.block_table import (
     MOST_BAD,
     Area,
     Areas,
-    Layout,
+    BlockTable,
     shared_entries,
-    table_entries,
 )
 from imgkit.containers.differencing import segments_with
 from imgkit.containers.evidence_file import fill
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 _SECTOR = 512
 _UNUSED = 0xFFFFFFFF
-_LAYOUT = Layout("I", "big", _UNUSED)
 
 
 class DynamicVhd(BlockImage):
@@ -45,8 +44,8 @@ class DynamicVhd(BlockImage):
     def __init__(self, file: EvidenceFile, footer: Footer, header: Header, parent: Image | None) -> None:
         super().__init__(file, size=footer.current_size, block_size=header.block_size, limit=footer.end)
         self.segments = segments_with(file, parent)
-        self._table = header.table_offset
         self._blocks = -(-self.size // self.block_size)
+        self._table = BlockTable(file, header.table_offset, self._blocks, "I", "big", _used)
         # A bit for each sector of the block, rounded up to whole sectors.
         self._bitmap_size = -(-self.block_size // _SECTOR // 8 // _SECTOR) * _SECTOR
         self._areas = Areas(_apart(header.areas))
@@ -56,7 +55,7 @@ class DynamicVhd(BlockImage):
 
     def _locate(self, block: int) -> Place:
         entry = bytearray(4)
-        where = self._table + 4 * block
+        where = self._table.start + 4 * block
         fill(self._file.fd, where, memoryview(entry), path=self.path, media_offset=block * self.block_size)
         return self._place_of(block, int.from_bytes(entry, "big"))
 
@@ -77,12 +76,8 @@ class DynamicVhd(BlockImage):
             return Place(State.BAD, reason=reason)
         return Place(State.MIXED, start, bitmap)
 
-    def _entries(self) -> Iterator[tuple[int, int | None]]:
-        """(block, entry) of every block that has one; None where the table could not be read."""
-        return table_entries(self._file, self._table, self._blocks, _LAYOUT)
-
-    def _stored(self) -> Iterator[tuple[int, bool]]:
-        return ((block, True) for block, _ in self._entries())
+    def _stored(self) -> Iterator[tuple[int, int, bool]]:
+        return ((block, count, True) for block, count, used in self._table.runs() if used != 0)
 
     def _check_table(self) -> tuple[str, ...]:
         """Look at the whole table, where it is of a usual size: blocks on each other, and beyond the end."""
@@ -90,10 +85,8 @@ class DynamicVhd(BlockImage):
             return (f"the block table of {self.path} is too large to be checked for blocks that share bytes",)
         stored: list[int] = []
         beyond = 0
-        for block, entry in self._entries():
-            if entry is None or (
-                entry * _SECTOR < self._areas.end and self._place_of(block, entry).state is State.BAD
-            ):
+        for block, entry in self._table.entries(1):
+            if entry * _SECTOR < self._areas.end and self._place_of(block, entry).state is State.BAD:
                 continue  # wrong in itself: it says nothing about another block
             stored.append(entry << 32 | block)
             end = entry * _SECTOR + self._bitmap_size + self._length(block)
@@ -129,6 +122,13 @@ class DynamicVhd(BlockImage):
     def _length(self, block: int) -> int:
         """Bytes of the media in a block."""
         return min(self.block_size, self.size - block * self.block_size)
+
+
+def _used(entries: bytes) -> bytes:
+    """For each entry 1 where it says that its block is in this file, else 0."""
+    if entries.count(0xFF) == len(entries):
+        return bytes(len(entries) // 4)
+    return bytes(map(_UNUSED.__ne__, array("I", entries)))  # in either order of bytes: they are all the same
 
 
 def _apart(areas: tuple[Area, ...]) -> list[Area]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from imgkit.containers.block_image import BlockImage, Place, State
-from imgkit.containers.block_table import LARGEST_CHECKED, MOST_BAD, Layout, shared_entries, table_entries
+from imgkit.containers.block_table import LARGEST_CHECKED, MOST_BAD, BlockTable, shared_entries
 from imgkit.containers.differencing import segments_with
 from imgkit.containers.evidence_file import fill
 from imgkit.containers.vhdx.structure import MIB
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 # 2.5.1.1; 4 and 5 are reserved.
 _NOT_PRESENT, _UNDEFINED, _ZERO, _UNMAPPED, _FULLY_PRESENT, _PARTIALLY_PRESENT = 0, 1, 2, 3, 6, 7
 _ZEROS = {_UNDEFINED, _ZERO, _UNMAPPED}
+_PLACED = (_UNDEFINED, _UNMAPPED, _FULLY_PRESENT, _PARTIALLY_PRESENT)  # may have a place in the file
 _BITMAP_PRESENT = 6  # 2.5.1.2
-_LAYOUT = Layout("Q", "little", 0)
+_STATES = bytes(low & 7 for low in range(256))  # of the low byte of an entry
 _BITMAP_SIZE = MIB  # of a sector bitmap block, a bit for each sector of a chunk
 
 
@@ -47,11 +48,11 @@ class VhdxImage(BlockImage):
         self.bitmap_sector = metadata.logical_sector_size
         self._differencing = metadata.has_parent
         self._areas = structure.areas
-        self._table = structure.bat.start
         self._chunk_ratio = (metadata.logical_sector_size << 23) // self.block_size
         self._blocks = -(-self.size // self.block_size)
         self._entry_count = self._count_entries()
-        if self._table + 8 * self._entry_count > structure.bat.end:
+        self._table = BlockTable(file, structure.bat.start, self._entry_count, "Q", "little", _states)
+        if self._table.start + 8 * self._entry_count > structure.bat.end:
             raise CorruptImage(
                 f"{file.path} has a block table of {structure.bat.end - structure.bat.start} bytes, "
                 f"too small for the {self._entry_count} entries of its disk"
@@ -69,7 +70,7 @@ class VhdxImage(BlockImage):
 
     def _entry(self, index: int, block: int) -> int:
         raw = bytearray(8)
-        where = self._table + 8 * index
+        where = self._table.start + 8 * index
         fill(self._file.fd, where, memoryview(raw), path=self.path, media_offset=block * self.block_size)
         return int.from_bytes(raw, "little")
 
@@ -113,15 +114,23 @@ class VhdxImage(BlockImage):
             return f"lies at {offset}, in {hit}"
         return f"lies at {offset}, and the file ends at {self._limit}" if offset >= self._limit else None
 
-    def _entries(self) -> Iterator[tuple[int, int | None]]:
-        """(index, entry) of every entry that is not zero; None where the table could not be read."""
-        return table_entries(self._file, self._table, self._entry_count, _LAYOUT)
+    def _stored(self) -> Iterator[tuple[int, int, bool]]:
+        for index, count, state in self._table.runs():
+            if state != _NOT_PRESENT:
+                for block, alike in self._blocks_of(index, count):
+                    yield block, alike, state not in _ZEROS
 
-    def _stored(self) -> Iterator[tuple[int, bool]]:
-        for index, entry in self._entries():
-            block = self._block_of(index)
-            if block is not None and (entry is None or entry & 7 != _NOT_PRESENT):
-                yield block, entry is None or entry & 7 not in _ZEROS
+    def _blocks_of(self, index: int, count: int) -> Iterator[tuple[int, int]]:
+        """Yield (first block, how many) of those that `count` entries of the table are of; none are of a bitmap."""
+        end = index + count
+        while index < end:
+            chunk, inside = divmod(index, self._chunk_ratio + 1)
+            following = index - inside + self._chunk_ratio + 1
+            block = chunk * self._chunk_ratio + inside
+            alike = min(end, following - 1) - index
+            if (alike := min(alike, self._blocks - block)) > 0:
+                yield block, alike
+            index = following
 
     def _block_of(self, index: int) -> int | None:
         """The block that an entry of the table is of, or None for that of a bitmap (or of no block at all)."""
@@ -136,9 +145,7 @@ class VhdxImage(BlockImage):
         stored: list[int] = []
         bitmaps: dict[int, int] = {}
         beyond = left = 0
-        for index, entry in self._entries():
-            if entry is None:
-                continue
+        for index, entry in self._table.entries(*_PLACED):
             state, place, block = entry & 7, entry >> 20, self._block_of(index)
             if block is None and state == _BITMAP_PRESENT:
                 bitmaps[index] = _BITMAP_SIZE // MIB
@@ -195,3 +202,7 @@ class VhdxImage(BlockImage):
     def _length(self, block: int) -> int:
         """Bytes of the media in a block."""
         return min(self.block_size, self.size - block * self.block_size)
+
+
+def _states(entries: bytes) -> bytes:
+    return entries[::8].translate(_STATES)

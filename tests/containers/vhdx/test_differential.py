@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import itertools
+import os
+import random
 import shutil
 import subprocess
 from typing import TYPE_CHECKING
@@ -118,6 +121,41 @@ def test_bitmaps_of_the_second_chunk(tmp_path: Path) -> None:
                 expected[512:1024] = b"\xfe" * 512
             assert image.read_at(block * block_size, 4096) == expected, block
         assert sum(length for _, length in open_ranges(image)) == 4 * block_size
+
+
+def test_the_map_goes_over_the_entries_of_bitmaps(tmp_path: Path) -> None:
+    """A chunk of 16 blocks: what the entry of its bitmap says is of no block, and no run of blocks ends there."""
+    block_size = 256 * MIB
+    rng = random.Random(4)
+    for seed in range(5):
+        blocks = rng.randrange(1, 100)
+        size = blocks * block_size - rng.choice([0, 512])
+        states = [state for _ in range(blocks) for state in [rng.choice([0, 2, 6])] * rng.choice([1, 40])][
+            :blocks
+        ]
+        plan = Vhdx(size, UUID(int=seed + 1), block_size)
+        at = plan.bat_size + 3 * MIB
+        plan.entries = {
+            block + block // 16: (at + block * block_size if state == 6 else 0) | state
+            for block, state in enumerate(states)
+        }
+        plan.entries |= {
+            index: rng.choice([0, 2, 6 | at + 4096 * block_size]) for index in range(16, blocks, 17)
+        }
+        path = plan.write(tmp_path / f"{seed}.vhdx")
+        os.truncate(path, at + 5000 * block_size)
+        with open_image(path) as image:
+            ranges = open_ranges(image)
+            assert [
+                block
+                for offset, length in ranges
+                for block in range(offset // block_size, -(-(offset + length) // block_size))
+            ] == [block for block, state in enumerate(states) if state == 6]
+            assert len(ranges) == sum(state == 6 for state, _ in itertools.groupby(states))
+            assert all(
+                offset + length in {size, (offset + length) // block_size * block_size}
+                for offset, length in ranges
+            )
 
 
 def test_discarded_blocks_are_zeros_and_told(tmp_path: Path) -> None:
