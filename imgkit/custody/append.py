@@ -197,7 +197,8 @@ class Appender:
             self.session.introduced(self.log)
         self._publish(line, aside)
         length = tail.complete_bytes + len(line)
-        after = Tail(length, tail.seq + 1, line_hash(line), len(line), tail.seq + 1, (), closed=True)
+        head = line_hash(line)
+        after = Tail(length, tail.seq + 1, head, len(line), tail.seq + 1, head, (), closed=True)
         return Written(after.seq, record), after
 
     def _write_once(self, fd: int, data: bytes, length: int) -> None:

@@ -28,6 +28,7 @@ class Tail:
         head: H(seq), with the LF that may still be missing.
         last: Bytes of line `seq`, with its LF.
         last_good: Number of the last line that is a record.
+        good_head: H(last_good); None where that line was not read.
         torn: The lines after it, with their LF.
         closed: Whether the file's last byte is LF.
     """
@@ -37,6 +38,7 @@ class Tail:
     head: str
     last: int
     last_good: int
+    good_head: str | None
     torn: tuple[bytes, ...]
     closed: bool
 
@@ -50,6 +52,7 @@ class Tail:
         first = self.seq - len(self.torn) + 1
         return {
             "last_good": self.last_good,
+            "head": self.good_head,  # a torn line names no line before it: this does in its place
             "torn": [
                 {
                     "line": number,
@@ -139,10 +142,12 @@ class _Reader:
         self._prev: str | None = None
         self._last = 0
         self._good = 0
+        self._good_head: str | None = None
         self._torn: list[bytes] = []
 
     def know(self, seq: int, head: str, last: int) -> None:
         self.seq, self._good, self._prev, self._last = seq, seq, head, last
+        self._good_head = head
 
     def take(self, line: bytes) -> None:
         """The next line, with its LF (added where the file lacks it: it hashes as it will lie)."""
@@ -154,6 +159,7 @@ class _Reader:
             self._torn.append(line)
         else:
             self._take_record(record)
+            self._good_head = line_hash(line)
         self.seq = None if self.seq is None else self.seq + 1
         self._prev, self._last = line_hash(line), len(line)
 
@@ -170,6 +176,11 @@ class _Reader:
             raise self._damage("SEQ", f"a line says it is number {seq}, not {(self.seq or 0) + 1}")
         if self._prev is not None and prev != self._prev:
             raise self._damage("CHAIN_BREAK", f"line {seq} does not name the hash of the line before")
+        stated = _stated_head(record) if self._torn else None
+        if None not in (stated, self._good_head) and stated != self._good_head:
+            raise self._damage(
+                "CHAIN_BREAK", f"line {seq} does not name the hash of the line before the torn ones"
+            )
         self.seq, self._good = seq - 1, seq
         self._torn.clear()
 
@@ -178,10 +189,18 @@ class _Reader:
             raise self._damage("BAD_LINE", f"no record within the last {WINDOW} bytes")
         if self.seq == len(self._torn):
             raise self._damage("BAD_LINE", "line 1 is no record")
-        return Tail(size, self.seq, self._prev, self._last, self._good, tuple(self._torn), closed)
+        return Tail(
+            size, self.seq, self._prev, self._last, self._good, self._good_head, tuple(self._torn), closed
+        )
 
     def _damage(self, code: str, what: str) -> CustodyError:
         return CustodyError(f"cannot append to custody log {self._path!r}: {what}", code=code, hint=_ASK)
+
+
+def _stated_head(recovered: dict[str, Any]) -> object:
+    """The hash that a log.recovered states of the line before the torn ones, or None."""
+    data = recovered.get("data")
+    return data.get("head") if isinstance(data, dict) else None
 
 
 def holds_since(fd: int, start: int, needle: bytes) -> bool:

@@ -106,6 +106,8 @@ jq -rR '
     [ (select(.type == "note.added" or .type == "enclosure.added") | .data.sha256?),
       (.. | objects | select((.enclosure? | type) == "string") | .sha256?) ]
     | map(select(type == "string")) | unique | join(",");
+  def joined:     # the hash that a log.recovered states of the line before the torn ones
+    if type == "object" and has("head") then "=\(.head)" else "" end;
   def named:      # what a log.recovered says of torn lines
     "\(.last_good?)" + ([.torn[]? | "/\(.line):\(.bytes):\(.sha256)"] | add // "");
   . as $line
@@ -116,7 +118,8 @@ jq -rR '
       | ["record", .prev, .seq, .log, .v, .type, .phase, .op,
          (if .type == "op.reconciled" then .data.op? else "" end),
          (if .type == "log.recovered" then .data | named else "" end),
-         (if ($line | contains("enclosure")) or .type == "note.added" then enclosed else "" end)]
+         (if ($line | contains("enclosure")) or .type == "note.added" then enclosed else "" end),
+         (if .type == "log.recovered" then .data | joined else "" end)]
     end
   | map(tostring | if . == "" then "-" else . end) | @tsv' log >said || cannot "jq cannot read the log"
 
@@ -168,11 +171,11 @@ BEGIN {
     while ((getline number < "nojson") > 0) nojson[number] = 1
     while ((getline number < "unprintable") > 0) unprintable[number] = 1
     while ((getline number < "odd") > 0) is_odd[number] = 1
-    before = sprintf("%064d", 0)
+    before = good = sprintf("%064d", 0)
 }
 {
     hash = $1; size = $2; again = $3; kind = $4; prev = $5; seq = $6; log_id = $7
-    phase = $10; op = $11; reconciled = $12; recovered = $13; stated = $14
+    phase = $10; op = $11; reconciled = $12; recovered = $13; stated = $14; joined = $15
     if (NR in nojson) kind = "torn"
     end_before = total; head_before = head
     total += size; head = hash
@@ -182,12 +185,15 @@ BEGIN {
         before = hash
         next
     }
+    after_torn = torn > 0
     if (torn > 0) torn_run_ends(recovered)
     else if ($9 == "log.recovered") told("FAIL", "SCHEMA", NR, "it tells of torn lines that are not there")
     if (kind != "record" || hash != again || size > 65536 || NR in is_odd || NR in unprintable)
         told("FAIL", "BAD_LINE", NR, "not in the one encoding of a record")
     if (kind == "record") {
         if (prev != before) told("FAIL", "CHAIN_BREAK", NR, "prev is " prev ", the line before is " before)
+        else if (after_torn && joined != "" && joined != "-" && joined != "=" good)
+            told("FAIL", "CHAIN_BREAK", NR, "head is not the hash of the line before the torn ones, " good)
         if (seq + 0 != NR + ahead) {
             if (seq + 0 != NR) told("FAIL", "SEQ", NR, "seq is " seq)
             ahead = seq - NR
@@ -216,7 +222,7 @@ BEGIN {
             else state[reconciled] = "reconciled"
         }
     }
-    before = hash
+    before = good = hash
 }
 END {
     for (i = 1; i <= torn; i++)

@@ -54,8 +54,8 @@ def changed(line: bytes, **fields: Any) -> bytes:
     return encode(parse(line) | fields)
 
 
-def recovered(torn: list[bytes], first: int, template: Record) -> Record:
-    """A `log.recovered` that names `torn` (each with its LF), the first of which is line `first`."""
+def recovered(torn: list[bytes], first: int, template: Record, **more: Any) -> Record:
+    """A `log.recovered` that names `torn` (each with its LF), the first of which is line `first`; early ones have no `head`."""
     named = [
         {
             "line": first + index,
@@ -65,7 +65,7 @@ def recovered(torn: list[bytes], first: int, template: Record) -> Record:
         }
         for index, line in enumerate(torn)
     ]
-    data = {"last_good": first - 1, "torn": named}
+    data = {"last_good": first - 1, "torn": named} | more
     return template | {"type": "log.recovered", "phase": "event", "data": data}
 
 

@@ -113,6 +113,19 @@ def torn(cut: int, *, sealed: bool, fill: int = 0) -> Callable[[Lines], Lines]:
     return make
 
 
+def joined(change: Callable[[Lines], Lines]) -> Callable[[Lines], Lines]:
+    """Line 8 is torn, and the log.recovered after it names line 7; then `change` those before, chained anew among themselves."""
+
+    def make(lines: Lines) -> Lines:
+        piece = lines[7][:100] + b"\n"
+        template = parse(lines[11]) | {"time": parse(lines[7])["time"]}
+        explained = recovered([piece], 8, template, head=line_hash(lines[6]))
+        later = chain([*lines[:7], piece, explained, *map(parse, lines[9:])])
+        return [*change(lines[:7]), *later[7:]]
+
+    return make
+
+
 def torn_twice(lines: Lines) -> Lines:
     """The recovery was torn as well; the second one names both."""
     pieces = [lines[11][:100] + b"\n", b'{"actor":{"id":"jane\n']
@@ -232,6 +245,9 @@ TABLE = [
     row("torn in the middle, unexplained", lambda x: with_line(x, 6, x[5][:50] + b"\n", again=True),
         "BAD_LINE OUTCOME_NO_INTENT", "FORK"),
     row("garbled, and explained as torn", garbled_and_explained, "TORN_SEALED", "FORK"),
+    row("joined across a torn line", joined(lambda x: x), "TORN_SEALED", "FORK"),
+    row("edited before a torn line, re-chained up to it", joined(lambda x: rechain(edited(x))),
+        "TORN_SEALED CHAIN_BREAK", "FORK"),
     row("explained, but nothing is torn", lambda x: chain([*x, recovered([], 13, parse(x[11]))]), "SCHEMA"),
     row("all torn", lambda _: [b"torn\n"], "BAD_LINE", "NO_HEAD_MEMORY"),
     # acts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import resource
@@ -341,6 +342,7 @@ def test_a_cut_at_every_byte(memory_office: Office, *, filled: bool, remembers: 
         assert [record["type"] for record in records[2:]] == ["log.recovered", "note.added"]
         data = records[2]["data"]
         assert (data["last_good"], seq) == (2, 5)
+        assert data["head"] == hashlib.sha256(whole.splitlines(keepends=True)[1]).hexdigest()
         assert [entry["line"] for entry in data["torn"]] == [3]
         assert data["torn"][0]["sha256"] == records[2]["prev"]
     office.check()

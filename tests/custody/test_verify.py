@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -10,7 +10,7 @@ from imgkit.custody.state import Head, StateFolder
 from imgkit.custody.verify import CODES, Severity, Verification, verify_log
 from imgkit.custody.verify import lines as verify_lines
 from imgkit.errors import CustodyError
-from tests.custody.forge import Forge, chain, changed, line_hash, long, parse, recovered, usual
+from tests.custody.forge import Forge, chain, changed, line_hash, long, parse, rechain, recovered, usual
 from tests.custody.tamperings import TABLE, Tampering, original
 
 if TYPE_CHECKING:
@@ -87,8 +87,42 @@ def test_lines_added_since_the_memory_are_in_order(tmp_path: Path) -> None:
     forge.hash_act()
     found = verified(tmp_path, forge.lines, memory)
     assert found.codes == UNSIGNED
-    assert any(text.startswith("line 12 is as this host left it") for text in found.proved)
+    assert any(text == "lines 1 to 12 are as this host left them" for text in found.proved)
     assert any(text.startswith("after line 12, that no lines were cut off") for text in found.not_proved)
+
+
+def _torn(lines: list[bytes], **more: Any) -> list[bytes]:
+    """The lines, a torn one, and the log.recovered that explains it."""
+    piece = lines[-1][:100] + b"\n"
+    return chain([*lines, piece, recovered([piece], len(lines) + 1, parse(lines[-1]), **more)])
+
+
+def test_memory_vouches_for_what_its_line_is_joined_to(tmp_path: Path) -> None:
+    """A torn line names none before it, so an early log.recovered leaves those to be written anew unseen: that is said."""
+    lines = original().lines
+    whole = _torn(lines, head=line_hash(lines[-1]))
+    found = verified(tmp_path, whole, Remembers(whole))
+    assert [(one.first, one.last) for one in found.coverage if one.memory] == [(1, 14)]
+    early = _torn(lines)
+    for tampered in (
+        early,
+        [*rechain([lines[0], changed(lines[1], exhibit="EX2"), *lines[2:]]), *early[12:]],
+    ):
+        found = verified(tmp_path, tampered, Remembers(early))
+        assert found.codes == UNSIGNED | {"TORN_SEALED"}
+        assert [(one.first, one.last) for one in found.coverage if one.memory] == [(13, 14)]
+        assert "lines 13 to 14 are as this host left them" in found.proved
+        assert any("up to the next torn one" in text for text in found.proved)
+        assert any("which lines stood before the torn ones that line 14" in text for text in found.not_proved)
+
+
+def test_memory_vouches_for_no_line_before_a_break(tmp_path: Path) -> None:
+    lines = original().lines
+    edited = [*lines[:2], changed(lines[2], exhibit="EX2"), *lines[3:]]
+    found = verified(tmp_path, edited, Remembers(lines))
+    assert found.codes == UNSIGNED | {"CHAIN_BREAK"}
+    assert [(one.first, one.last, one.memory) for one in found.coverage] == [(1, 3, False), (4, 12, True)]
+    assert "lines 4 to 12 are as this host left them" in found.proved
 
 
 @pytest.mark.parametrize("flip", [0x01, 0x20, 0x80])

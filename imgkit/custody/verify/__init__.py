@@ -203,7 +203,7 @@ class _Checks:
         self._prepare(file, size)
         file.seek(0)
         first_look: list[Callable[[Line], None]] = [self.chain.see, self.torn.see]
-        first_look += [self.memory.see] if self.memory.head is not None else []
+        first_look += [self._remember] if self.memory.head is not None else []
         first_look += [self.prefixes.see] if self.prefixes.any_wanted else []
         sound = self._sound_checks()
         allows = self.schema.allows
@@ -228,6 +228,9 @@ class _Checks:
             (frozenset({"log.anchored"}), self.stamps.see),
             (frozenset({"log.rollback_accepted"}), self._accept),
         )
+
+    def _remember(self, line: Line) -> None:
+        self.memory.see(line, self.chain.joined)
 
     def _accept(self, line: Line) -> None:
         self.accepted = [*self.accepted[-9:], line.number]
@@ -267,8 +270,13 @@ class _Checks:
         self.stamps.finish(judged)
         self.receipts.finish(at, self.chain.log, lines)
         return covered(
-            lines, self.signatures.good, self.stamps.good, self.receipts.good, self._remembered() or 0
+            lines, self.signatures.good, self.stamps.good, self.receipts.good, self._range_remembered()
         )
+
+    def _range_remembered(self) -> range:
+        """The lines that this host's memory vouches for: the last one, and what that one is joined to."""
+        last = self._remembered()
+        return range(self.memory.joined, last + 1) if last is not None else range(0)
 
     def _remembered(self) -> int | None:
         head = self.memory.head
@@ -285,6 +293,7 @@ class _Checks:
             unchanged=self.enclosures.unchanged,
             coverage=coverage,
             accepted=tuple(self.accepted),
+            unjoined=tuple(self.chain.unjoined),
         )
 
 

@@ -20,12 +20,18 @@ class Chain:
         lines: Complete lines so far.
         bytes: Bytes of these lines.
         head: Hash of the last complete line; 64 zeros where there is none.
+        joined: The first of the lines that this one, and so its hash, vouches for: each names the one before it.
+        unjoined: Lines of each log.recovered that does not name the line before the torn ones.
     """
 
     def __init__(self, findings: Findings) -> None:
         self._findings = findings
         self._prev = ZEROS
         self._ahead = 0
+        self._torn = False
+        self._good, self._good_joined = ZEROS, 1
+        self.joined = 1
+        self.unjoined: list[int] = []
         self.log: str | None = None
         self.lines = 0
         self.bytes = 0
@@ -35,7 +41,11 @@ class Chain:
         """Take the next line."""
         if line.record:
             self._compare(line)
-        self._prev = line.hash
+        else:
+            self.joined = line.number  # it names none before it
+        self._prev, self._torn = line.hash, line.kind is Kind.TORN
+        if not self._torn:
+            self._good, self._good_joined = line.hash, self.joined
         if line.ended:
             self.lines, self.bytes, self.head = line.number, line.end, line.hash
 
@@ -49,12 +59,27 @@ class Chain:
                 else "the first line has 64 zeros"
             )
             self._findings.add("CHAIN_BREAK", line.number, f"prev says {shown(prev)}, but {before}")
+            self.joined = line.number
+        elif self._torn and record.get("type") == "log.recovered":
+            self._join(line)
         seq = record.get("seq")
         if seq != line.number or self._ahead:
             self._count(line.number, seq)
         log = record.get("log")
         if log != self.log:
             self._belongs(line.number, log)
+
+    def _join(self, line: Line) -> None:
+        """A torn line names none before it: the log.recovered that explains it does in its place."""
+        data = line.record.get("data")
+        stated = data.get("head") if isinstance(data, dict) else None
+        if stated is None:
+            self.unjoined.append(line.number)
+        elif stated == self._good:
+            self.joined = self._good_joined
+        else:
+            said = f"head says {shown(stated)}, but the line before the torn ones is {self._good}"
+            self._findings.add("CHAIN_BREAK", line.number, said)
 
     def _count(self, number: int, seq: object) -> None:
         """A gap or a surplus is told where it begins, not again at each line after it."""

@@ -60,21 +60,23 @@ def _receipts(sizes: tuple[int, ...]) -> str:
 
 
 def covered(
-    lines: int, signed: Sequence[Signed], stamped: Sequence[Stamped], held: Sequence[Held], remembered: int
+    lines: int, signed: Sequence[Signed], stamped: Sequence[Stamped], held: Sequence[Held], remembered: range
 ) -> tuple[Covered, ...]:
-    """Return the ranges between which something changes; whatever speaks of line N speaks of all before it.
+    """Return the ranges between which something changes; but for memory, what speaks of line N speaks of all before it.
 
     Args:
         lines: Complete lines.
         signed: Good signatures.
         stamped: Good time stamps.
         held: Receipts that agree.
-        remembered: The line up to which this host's memory agrees; 0: not at all.
+        remembered: The lines that this host's memory vouches for.
     """
     signers = _last_of_each(signed)
     stamps = _earliest(stamped)
     receipts = sorted({one.size for one in held})
-    ends = {*signers.values(), *(one.size for one in stamps), *receipts, remembered, lines} - {0}
+    ends = {*signers.values(), *(one.size for one in stamps), *receipts, lines}
+    ends |= {remembered.start - 1, remembered.stop - 1}
+    ends -= {-1, 0}
     found, first = [], 1
     for last in sorted(end for end in ends if end <= lines):
         stamp = next((one for one in stamps if one.size >= last), None)
@@ -85,7 +87,7 @@ def covered(
                 tuple(sorted(name for name, size in signers.items() if size >= last)),
                 (_said(stamp),) if stamp is not None else (),
                 tuple(size for size in receipts if size >= last),
-                memory=remembered >= last,
+                memory=last in remembered,
             )
         )
         first = last + 1
@@ -129,6 +131,7 @@ class Seen:
         unchanged: Enclosures that have the digest that was stated.
         coverage: What vouches for which lines.
         accepted: Lines at which somebody accepted that the log was not what this host remembered.
+        unjoined: Lines of each log.recovered that does not say which line stood before the torn ones.
     """
 
     log: str | None
@@ -140,6 +143,7 @@ class Seen:
     unchanged: int
     coverage: tuple[Covered, ...]
     accepted: tuple[int, ...]
+    unjoined: tuple[int, ...]
 
     def foreign(self) -> int:
         """The last line for which something outside the folder vouches."""
@@ -160,9 +164,10 @@ class Seen:
 def proved(seen: Seen) -> Iterator[str]:
     """What is shown, one sentence each."""
     if seen.lines and not seen.codes & _OF_LINES:
+        upto = " up to the next torn one" if seen.unjoined else ""
         yield (
             f"lines 1 to {seen.lines:,} are one unbroken chain of log {seen.log}: "
-            "no line was edited, moved, inserted or taken out since, unless all after it were written anew"
+            f"no line was edited, moved, inserted or taken out since, unless all after it{upto} were written anew"
         )
         if seen.newer is None and "OUTCOME_NO_INTENT" not in seen.codes:
             yield "every outcome was announced before by its intent"
@@ -170,9 +175,14 @@ def proved(seen: Seen) -> Iterator[str]:
         yield f"lines 1 to {signed:,} are as somebody signed them whose key the given list of signers trusts"
     yield from _outside(seen)
     if seen.remembered is not None:
-        yield f"line {seen.remembered:,} is as this host left it, and so are all before it if the chain is unbroken"
+        yield _memory(seen, seen.remembered)
     if seen.unchanged:
         yield f"{seen.unchanged:,} enclosures have the SHA-256 that the log states"
+
+
+def _memory(seen: Seen, last: int) -> str:
+    first = next(one.first for one in seen.coverage if one.memory)
+    return f"{lines_from(first, last)} {'is' if first == last else 'are'} as this host left {'it' if first == last else 'them'}"
 
 
 def _outside(seen: Seen) -> Iterator[str]:
@@ -207,6 +217,13 @@ def not_proved(seen: Seen) -> Iterator[str]:
         yield "anything about signatures and time stamps: they lie in checkpoints/, beside the log"
     if any(one.signed_by for one in seen.coverage):
         yield "that a key was in its owner's hands when it signed"
+    if seen.unjoined:
+        lines = ", ".join(f"{line:,}" for line in seen.unjoined[:_NAMED])
+        more = " …" if len(seen.unjoined) > _NAMED else ""
+        yield (
+            f"by the chain alone, which lines stood before the torn ones that line {lines}{more} explains: "
+            "it does not name them"
+        )
     if seen.accepted:
         lines = ", ".join(f"{line:,}" for line in seen.accepted)
         yield f"what stood before line {lines}: there somebody accepted that the log was not what a host remembered"

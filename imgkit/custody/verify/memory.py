@@ -25,11 +25,13 @@ class HeadMemory:
     Attributes:
         head: What is remembered, or None.
         matches: The remembered line is there, with its bytes and at its place.
+        joined: The first of the lines that it vouches for.
     """
 
     def __init__(self, findings: Findings, state: StateFolder | Memory | None, log: str | None) -> None:
         self._findings = findings
         self.matches = False
+        self.joined = 1
         self.head: Head | None = None
         self._none = "no memory of this host was asked"
         if state is not None and log is not None:
@@ -44,11 +46,12 @@ class HeadMemory:
         except CustodyError as error:
             self._none = f"this host's memory of the log cannot be used: {error.message}"
 
-    def see(self, line: Line) -> None:
-        """Take the next line."""
+    def see(self, line: Line, joined: int) -> None:
+        """Take the next line, and the first one that it is joined to."""
         head = self.head
         if head is not None and line.number == head.size and line.ended:
             self.matches = line.hash == head.head and line.end == head.bytes
+            self.joined = joined
 
     def finish(self, lines: int) -> None:
         """Compare; `lines` is how many complete ones there are."""
