@@ -243,9 +243,17 @@ class Examination:
         self._written(line)
         return line
 
-    def event_once(self, kind: str, data: Record, *, since: int, exhibit: str | None = None) -> None:
-        """Append what happened to an attachment unless another run told something of it at or after byte `since`."""
-        needle = f'"attached_line":{data["attached_line"]},'.encode()
+    def event_once(self, kind: str, data: Record, *, of: str, since: int, exhibit: str | None = None) -> None:
+        """Append what happened to what `of`, a key of the data, names, unless another run told something of it.
+
+        Args:
+            kind: Type of the event.
+            data: Of the event; not `of` alone.
+            of: `attached_line` or `exposed_line`.
+            since: Byte of the log: what was told at or after it counts.
+            exhibit: EX1 ...
+        """
+        needle = f'"{of}":{data[of]},'.encode()
         line = self.log.event_unless(Unless(since, needle), kind, data, exhibit=exhibit, reason=self._reason)
         if line is not None:
             self._written(line)

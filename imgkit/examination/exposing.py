@@ -15,6 +15,7 @@ from imgkit.examination.attaching import closing_failed
 from imgkit.examination.cases import identity_in
 from imgkit.examination.evidence import image_asked, image_document
 from imgkit.expose import expose_at, unexpose
+from imgkit.linux.process import pid_namespace
 from imgkit.mounting import place_for_mount, remove_mount_point
 
 if TYPE_CHECKING:
@@ -138,6 +139,7 @@ def exposure_facts(facts: ExposureFacts, directory: str) -> Record:
         **path_fields(os.path.join(directory, facts.name), key="file"),
         "pid": facts.pid,
         "started": facts.started,
+        "pid_namespace": pid_namespace(),
         "dev": str(facts.dev),
         "ino": str(facts.ino),
         "guard": facts.guard,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from imgkit.custody.possession import Possession
-from imgkit.custody.record import MALFORMED
+from imgkit.custody.record import MALFORMED, path_of
 from imgkit.errors import CustodyError, UsageError
 from imgkit.examination.devices import is_same_device
 from imgkit.hashing import Digest
@@ -115,12 +115,34 @@ class AttachmentRecord:
     boot_id: str
 
 
+@dataclass(slots=True)
+class ExposureRecord:
+    """An exposure in a directory that the log knows and has not seen end.
+
+    Attributes:
+        line: Line of the intent.
+        exhibit: EX1 ...
+        target: The directory.
+        process: Number and start of what served it; None where that was not seen, or dead already.
+        pid_namespace: In which that number counts, or None.
+        boot_id: Of the outcome.
+    """
+
+    line: int
+    exhibit: str | None
+    target: str
+    process: tuple[int, int] | None
+    pid_namespace: int | None
+    boot_id: str
+
+
 class Ledger:
     """The fold. take() every record in order; ask afterwards."""
 
     def __init__(self) -> None:
         self.exhibits: dict[str, Exhibit] = {}
         self.attachments: dict[int, AttachmentRecord] = {}
+        self.exposures: dict[int, ExposureRecord] = {}
         self.opened: Record = {}
         self.lines = 0
         self.sealed_at: int | None = None
@@ -177,12 +199,33 @@ class Ledger:
                 record["data"],
                 record["time"]["boot_id"],
             )
-        if kind == "evidence.detached" and done:
-            self.attachments.pop(record["data"].get("attached_line", -1), None)
+        elif kind == "evidence.exposed" and done:
+            self._exposed(intent, record)
+        elif kind in ("evidence.detached", "evidence.unexposed") and done:
+            self._ended(record["data"])
+
+    def _exposed(self, intent: Record, told: Record) -> None:
+        seen = told["data"].get("seen", told["data"])
+        self.exposures[intent["seq"]] = ExposureRecord(
+            intent["seq"],
+            intent.get("exhibit"),
+            path_of(intent["data"], key="target"),
+            (int(seen["pid"]), int(seen["started"])) if "pid" in seen else None,
+            seen.get("pid_namespace"),
+            told["time"]["boot_id"],
+        )
+
+    def _ended(self, data: Record) -> None:
+        for key in ("attached_line", "exposed_line"):
+            self.end(key, data.get(key, -1))
+
+    def end(self, key: str, line: int) -> AttachmentRecord | ExposureRecord | None:
+        """Forget what began at a line, and return it; `key` is what records call that line: attached_line, exposed_line."""
+        return (self.attachments if key == "attached_line" else self.exposures).pop(line, None)
 
     def _event(self, kind: str, record: Record) -> None:
         if kind == "evidence.gone":
-            self.attachments.pop(record["data"].get("attached_line", -1), None)
+            self._ended(record["data"])
         elif kind == "op.reconciled":
             self._reconciled(record, self._intents.pop(record["data"].get("op", ""), None))
         elif kind == "case.sealed":
@@ -193,8 +236,11 @@ class Ledger:
             self.reviews.append(record)
 
     def _reconciled(self, record: Record, intent: Record | None) -> None:
-        """A killed attach whose device was seen to be there is an attachment, too: its end is to be told."""
-        devices = record["data"].get("seen", {}).get("devices")
+        """A killed attach or expose of which something was seen to be there is one, too: its end is to be told."""
+        seen = record["data"].get("seen", {})
+        devices = seen.get("devices")
+        if intent is not None and intent["type"] == "evidence.exposed" and seen.get("mounted") is True:
+            self._exposed(intent, record)
         if intent is None or intent["type"] != "evidence.attached" or not isinstance(devices, list):
             return
         if devices:

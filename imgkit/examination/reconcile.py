@@ -1,4 +1,4 @@
-"""What earlier runs left behind: open intents explained by what is seen now, attachments that no longer exist."""
+"""What earlier runs left behind: open intents explained by what is seen now; attachments and exposures that are gone."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from imgkit.custody.record import path_of
+from imgkit.custody.record import path_fields, path_of
 from imgkit.errors import AttachError, HostError, NotPermitted
 from imgkit.examination.attached import is_told_by
-from imgkit.linux import sysblock
+from imgkit.examination.ledger import AttachmentRecord
+from imgkit.linux import process, sysblock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from imgkit.attachment import Attachment
     from imgkit.examination import Examination
-    from imgkit.examination.ledger import AttachmentRecord, Ledger
+    from imgkit.examination.ledger import ExposureRecord, Ledger
+    from imgkit.expose import ExposureFacts
 
 Record = dict[str, Any]
 
@@ -42,16 +44,24 @@ def look_at_world(intent: Mapping[str, Any], ledger: Ledger) -> tuple[str, Recor
         bound_now = known is not None and not is_gone(known, intent["log"])
         return "unknown", {"device_bound": bound_now, **_mounted_at(data)}
     if kind in ("evidence.exposed", "evidence.unexposed"):
-        there = _is_exposed_at(path_of(data, key="target"))
-        left = there or kind == "evidence.unexposed"
-        return ("unknown" if left else "interrupted"), {"mounted": there}
+        there = _exposed_at(path_of(data, key="target"))
+        left = there is not None or kind == "evidence.unexposed"
+        return ("unknown" if left else "interrupted"), _seen(there)
     return "interrupted", {}
 
 
-def _is_exposed_at(target: str) -> bool:
+def _exposed_at(target: str) -> ExposureFacts | None:
     from imgkit.expose import list_exposures
 
-    return any(item.directory == target for item in list_exposures())
+    return next((item for item in list_exposures() if item.directory == target), None)
+
+
+def _seen(exposure: ExposureFacts | None) -> Record:
+    """What is seen of an exposure, and by which numbers its process is known later."""
+    seen: Record = {"mounted": exposure is not None}
+    if exposure is not None and exposure.pid:
+        seen |= {"pid": exposure.pid, "started": exposure.started}
+    return seen | ({"pid_namespace": process.pid_namespace()} if exposure is not None else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +127,19 @@ def is_gone(known: AttachmentRecord, log: str) -> bool:
     return _devices_of(_Told(log, known.line, known.data, known.boot_id)) == []
 
 
+def exposure_is_gone(known: ExposureRecord) -> bool:
+    """Whether the exposure that a record tells of has ended: another boot, or neither its mount nor its process is there.
+
+    A mount whose process is dead is there, and unexpose takes it down. In a container neither may be seen: what ran in
+    another namespace is not said to be gone.
+    """
+    if known.boot_id != current_boot_id():
+        return True
+    if known.pid_namespace != process.pid_namespace() or _exposed_at(known.target) is not None:
+        return False
+    return known.process is None or process.has_ended(*known.process)
+
+
 def current_boot_id() -> str:
     """The kernel's name for this boot."""
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
@@ -124,30 +147,32 @@ def current_boot_id() -> str:
 
 
 def record_gone(examination: Examination) -> None:
-    """Close attachments that no longer exist: after a reboot, or taken down by something else than imgkit.
+    """Close attachments and exposures that no longer exist: after a reboot, or ended by something else than imgkit.
 
     Others may be taking them down by imgkit at this moment: their intent was durable before the device went, so the log
     is read once more after the look, and whoever gets to append first has told it.
     """
-    log = examination.log
-    gone = [line for line, known in examination.ledger.attachments.items() if is_gone(known, log.uuid)]
+    log, ledger = examination.log, examination.ledger
+    gone = [("attached_line", n) for n, known in ledger.attachments.items() if is_gone(known, log.uuid)]
+    gone += [("exposed_line", n) for n, exposed in ledger.exposures.items() if exposure_is_gone(exposed)]
     if not gone:
         return
     since = log.length()
     examination.refresh()
-    leaving = {intent["data"].get("attached_line") for intent in log.open_intents()}
-    for line in gone:
-        known = examination.ledger.attachments.pop(line, None)
-        if known is not None and line not in leaving:
-            examination.event_once("evidence.gone", _gone_data(known), since=since, exhibit=known.exhibit)
+    leaving = [intent["data"] for intent in log.open_intents()]
+    for key, line in gone:
+        known = examination.ledger.end(key, line)
+        if known is not None and not any(data.get(key) == line for data in leaving):
+            examination.event_once(
+                "evidence.gone", _gone_data(known), of=key, since=since, exhibit=known.exhibit
+            )
 
 
-def _gone_data(known: AttachmentRecord) -> Record:
-    rebooted = known.boot_id != current_boot_id()
-    why = "the host was started anew" if rebooted else "the device is not bound to this image any more"
-    return {
-        "attached_line": known.line,
-        "device": known.data["device"],
-        "diskseq": known.data["diskseq"],
-        "why": why,
-    }
+def _gone_data(known: AttachmentRecord | ExposureRecord) -> Record:
+    if isinstance(known, AttachmentRecord):
+        ended = "the device is not bound to this image any more"
+        facts = {key: known.data[key] for key in ("device", "diskseq")} | {"attached_line": known.line}
+    else:
+        ended = "neither its mount nor the process that served it is there any more"
+        facts = path_fields(known.target, key="target") | {"exposed_line": known.line}
+    return facts | {"why": ended if known.boot_id == current_boot_id() else "the host was started anew"}

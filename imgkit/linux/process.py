@@ -96,6 +96,33 @@ def open_process(pid: int, started: int) -> int | None:
     return None
 
 
+def has_ended(pid: int, started: int) -> bool:
+    """Whether the process that began at that time has ended; one that hidepid keeps from being looked at has not."""
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    except OSError as error:
+        if error.errno == errno.EINVAL:  # a thread's number by now
+            return True
+        raise
+    try:
+        return wait_until_ended(fd, 0) or start_time(pid) != started
+    except OSError:
+        return wait_until_ended(fd, 0)
+    finally:
+        os.close(fd)
+
+
+def pid_namespace() -> int:
+    """What tells the numbers of processes seen from here from those of a container.
+
+    Raises:
+        OSError: /proc is not there.
+    """
+    return os.stat("/proc/self/ns/pid").st_ino
+
+
 def wait_until_ended(fd: int, seconds: float) -> bool:
     """Whether the process of a pidfd ended in time."""
     poll = select.poll()

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from imgkit.reports.values import Data
 
 _ENDS = {
-    "evidence.detached": "attached_line",
-    "evidence.gone": "attached_line",
-    "evidence.unexposed": "exposed_line",
+    "evidence.detached": ("attached_line",),
+    "evidence.gone": ("attached_line", "exposed_line"),
+    "evidence.unexposed": ("exposed_line",),
 }
 
 
@@ -25,9 +25,10 @@ def presences_of(acts: Sequence[Act]) -> list[Attachment]:
     """Every attachment and exposure that was recorded to have come about, in order."""
     ends: dict[int, Act] = {}
     for act in acts:
-        line = number(act.data.get(_ENDS.get(act.type, "")))
-        if line is not None and act.result in ("", "ok"):
-            ends.setdefault(line, act)
+        for key in _ENDS.get(act.type, ()) if act.result in ("", "ok") else ():
+            line = number(act.data.get(key))
+            if line is not None:
+                ends.setdefault(line, act)
     mounts = _mounts(acts)
     return [
         _presence(act, ends.get(act.line), tuple(mounts.get(act.line, ())))

@@ -193,6 +193,23 @@ def test_an_attachment_that_is_gone_is_known_no_more() -> None:
     assert script.ledger.attachments == {}
 
 
+@pytest.mark.parametrize("end", ["evidence.unexposed", "evidence.gone"])
+def test_an_exposure_is_known_until_its_end(end: str) -> None:
+    script = Script()
+    script.exhibit("EX1", "/a.E01")
+    served = {"target": "/x", "pid": 7, "started": 99, "pid_namespace": 4026531836}
+    line = script.act("evidence.exposed", {"target": "/x"}, served)
+    known = script.ledger.exposures[line]
+    assert (known.target, known.process, known.pid_namespace) == ("/x", (7, 99), 4026531836)
+    script.act("evidence.unexposed", {"exposed_line": line}, {"exposed_line": line}, result="failed")
+    assert line in script.ledger.exposures
+    if end == "evidence.gone":
+        script.add(end, "event", {"exposed_line": line})
+    else:
+        script.act(end, {"exposed_line": line}, {"exposed_line": line})
+    assert script.ledger.exposures == {}
+
+
 def test_the_last_check_counts() -> None:
     script = Script()
     script.exhibit("EX1", "/a.dd")

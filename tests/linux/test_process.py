@@ -56,6 +56,24 @@ def test_a_process_is_its_pid_and_its_start() -> None:
     process.kill_child(pid)
 
 
+def test_whether_a_process_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    pid = process.spawn(SLEEP, environment={}, descriptors={})
+    started = process.start_time(pid)
+    assert not process.has_ended(pid, started)
+    assert process.has_ended(pid, started - 1)  # the number is another process's by now
+    with monkeypatch.context() as hidden:
+
+        def hidepid(_: int) -> int:
+            raise FileNotFoundError
+
+        hidden.setattr(process, "start_time", hidepid)
+        assert not process.has_ended(pid, started)
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: process.has_ended(pid, started))  # a zombie
+    os.waitpid(pid, 0)
+    assert process.has_ended(pid, started)
+
+
 def test_a_child_that_was_left_is_taken_off_the_table() -> None:
     pid = process.spawn([sys.executable, "-I", "-S", "-c", ""], environment={}, descriptors={})
     process.leave_child(pid)

@@ -109,6 +109,19 @@ def test_an_attachment_ends_with_what_ended_it(case: Case) -> None:
     assert [one.ending for one in case.save().attachments] == ["detached", "gone", "open"]
 
 
+def test_an_exposed_file_ends_with_what_ended_it(case: Case) -> None:
+    lines = []
+    for _ in range(3):
+        lines.append(len(case.forge.lines) + 1)
+        case.forge.act("evidence.exposed", {"target": "/x"}, {"target": "/x", "file": "/x/a.raw"})
+    case.forge.act("evidence.unexposed", {"exposed_line": lines[0]}, {"exposed_line": lines[0]})
+    case.forge.event("evidence.gone", {"exposed_line": lines[1]})
+    shown = case.save().attachments
+    assert [(one.line, one.ending) for one in shown] == list(
+        zip(lines, ("unexposed", "gone", "open"), strict=True)
+    )
+
+
 def test_a_correction_is_found_from_the_line_it_corrects(case: Case) -> None:
     said = {"line": 2, "field": "data.description", "was": "a", "now": "b", "why": "misread"}
     case.forge.event("correction.added", said, exhibit="EX1")

@@ -33,12 +33,11 @@ class Attachments:
         type_, phase = record["type"], record["phase"]
         if type_ in ("evidence.attached", "evidence.exposed"):
             self._made(phase, record)
-        elif (type_ == "evidence.detached" and record.get("result") == "ok") or type_ == "evidence.gone":
-            self._ended(record["data"].get("attached_line"))
-        elif type_ == "evidence.unexposed" and record.get("result") == "ok":
-            self._ended(record["data"].get("exposed_line"))
         elif type_ == "op.reconciled":
             self._reconciled(record["data"])
+        elif type_ == "evidence.gone" or record.get("result") == "ok":
+            self._ended(record["data"].get("attached_line"))
+            self._ended(record["data"].get("exposed_line"))
 
     def _made(self, phase: str, record: dict[str, Any]) -> None:
         if phase == "intent":
