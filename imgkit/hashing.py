@@ -210,8 +210,9 @@ def hash_range(
             _merge(errors, bad)
             reasons += bad[: REASONS - len(reasons)]
             ring.give(slot, want)
-            if forget:
-                source.forget(offset + done, want)
+            if forget:  # and once more what came before: the kernel keeps what lies across the end of a range
+                again = min(size, done)
+                source.forget(offset + done - again, again + want)
             done += want
             if progress is not None:
                 progress(done)

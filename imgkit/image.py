@@ -122,7 +122,7 @@ class Image(ABC):
         """What was found wrong since the image was opened that took no byte away (a table read from its copy)."""
         return ()
 
-    def forget(self, offset: int, length: int) -> None:  # noqa: B027  (a container without a page cache of its own)
+    def forget(self, offset: int, length: int) -> None:  # noqa: B027  (media that lies in no file has nothing to forget)
         """Tell the kernel that these bytes of the media will not be read again soon."""
 
     def read_at(self, offset: int, length: int) -> bytes:

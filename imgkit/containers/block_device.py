@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from imgkit.containers.evidence_file import EvidenceFile, data_ranges, fill
+from imgkit.containers.evidence_file import EvidenceFile, data_ranges, fill, let_go
 from imgkit.errors import ImageError
 from imgkit.image import Image, Segment
 from imgkit.linux.blockdev import blkgetdiskseq, blkgetsize64, blkroget, blksszget
@@ -50,6 +50,10 @@ class BlockDeviceImage(Image):
     def data_extents(self) -> Iterator[Extent]:
         """The whole device: it does not tell data from holes."""
         return data_ranges(self._file.fd, self.size, path=self.path, media_offset=0)
+
+    def forget(self, offset: int, length: int) -> None:
+        """See Image.forget."""
+        let_go(self._file.fd, (offset, min(offset + length, self.size)))
 
     def backing_fileno(self) -> int | None:
         """The descriptor of the device."""

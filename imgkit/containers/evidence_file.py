@@ -14,6 +14,7 @@ from imgkit.image import Extent, Segment
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_NEAR = 65536  # bytes between two ranges that are let go with them
 _KINDS = {
     stat.S_IFDIR: "a directory",
     stat.S_IFIFO: "a FIFO",
@@ -113,6 +114,25 @@ def fill(fd: int, offset: int, buffer: memoryview, *, path: str, media_offset: i
         if count == 0:
             raise _shorter(path, offset + done, media_offset + done, len(buffer) - done)
         done += count
+
+
+def let_go(fd: int, *ranges: tuple[int, int]) -> None:
+    """Tell the kernel that these [start, end) of the file will not be read again soon; neighbours together.
+
+    The kernel lets go of whole pages only: of clusters that share one, each by itself would leave it.
+    """
+    start = end = 0
+    for first, after in sorted(item for item in ranges if item[0] < item[1]):
+        if first > end + _NEAR:
+            _advise(fd, start, end)
+            start, end = first, after
+        end = max(end, after)
+    _advise(fd, start, end)
+
+
+def _advise(fd: int, start: int, end: int) -> None:
+    if start < end:  # a length of 0 would mean: to the end of the file
+        os.posix_fadvise(fd, start, end - start, os.POSIX_FADV_DONTNEED)
 
 
 def data_ranges(fd: int, size: int, *, path: str, media_offset: int, first: int = 0) -> Iterator[Extent]:

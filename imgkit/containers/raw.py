@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from imgkit.containers.evidence_file import EvidenceFile, data_ranges, fill
+from imgkit.containers.evidence_file import EvidenceFile, data_ranges, fill, let_go
 from imgkit.image import Image
 
 if TYPE_CHECKING:
@@ -36,6 +36,10 @@ class RawImage(Image):
     def data_extents(self) -> Iterator[Extent]:
         """See Image.data_extents; by SEEK_DATA and SEEK_HOLE."""
         return data_ranges(self._file.fd, self.size, path=self.path, media_offset=0)
+
+    def forget(self, offset: int, length: int) -> None:
+        """See Image.forget."""
+        let_go(self._file.fd, (offset, min(offset + length, self.size)))
 
     def backing_fileno(self) -> int | None:
         """The descriptor of the file."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from imgkit.containers.evidence_file import data_ranges, fill
+from imgkit.containers.evidence_file import data_ranges, fill, let_go
 from imgkit.containers.segment_files import SegmentFiles
-from imgkit.errors import MissingSegment
+from imgkit.errors import MediaReadError, MissingSegment
 from imgkit.image import Image
 
 if TYPE_CHECKING:
@@ -60,6 +61,15 @@ class SplitRawImage(Image):
                 continue
             with self._files.opened(index, start, segment.size) as file:
                 yield from data_ranges(file.fd, segment.size, path=file.path, media_offset=start)
+
+    def forget(self, offset: int, length: int) -> None:
+        """See Image.forget."""
+        end = min(offset + length, self.size)
+        for index in range(bisect_right(self._starts, offset) - 1, bisect_left(self._starts, end)):
+            start = self._starts[index]
+            # What cannot be read needs no forgetting; the reader has been told.
+            with suppress(MediaReadError), self._files.opened(index, offset, length) as file:
+                let_go(file.fd, (max(0, offset - start), min(end - start, self.segments[index].size)))
 
     def close(self) -> None:
         """Close every file."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from imgkit.containers import open_image
 from imgkit.examination import Examination
 from imgkit.examination.casework import add_exhibit
 from imgkit.examination.reading import read_error_documents
-from imgkit.hashing import Digest
+from imgkit.hashing import Digest, hash_range
 from imgkit.image import Extent
 from tests.containers.made import FORMATS, MIB, PARTITIONS, SIZE, run, store_in_all, write_disk
 from tests.containers.sets import media
@@ -539,3 +540,38 @@ def test_what_was_never_written_is_not_read(
         found = examination.hash(evidence, algorithms=["sha256"])
     assert found.parts[0].digests[0].value == of_file(disk)
     assert asked < 20 * MIB
+
+
+# -- what a whole disk leaves behind in memory -------------------------------------------------------
+
+
+def cached(path: str) -> int:
+    """Bytes of the file in the page cache."""
+    told = subprocess.run(
+        ["fincore", "-b", "-n", "-o", "RES", path], check=True, capture_output=True, text=True
+    )
+    return int(told.stdout)
+
+
+def put_out_of_memory(path: str) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_NOATIME)
+    try:
+        os.fsync(fd)
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(fd)
+
+
+@pytest.mark.parametrize("name", ["raw/disk.dd", *(f"copies/{name}" for name in FORMATS)])
+def test_a_disk_larger_than_memory_does_not_push_everything_else_out_of_it(
+    made: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr("imgkit.hashing._half_of_memory", lambda: 0)
+    with open_image(made / name) as image:
+        paths = [segment.path for segment in image.segments]
+        for path in paths:
+            put_out_of_memory(path)
+        if any(map(cached, paths)):
+            pytest.skip("the file system keeps files in memory")
+        hash_range(image, 0, image.size, algorithms=["md5"])
+        assert sum(map(cached, paths)) < MIB  # of 4 to 16: headers, tables, and pages that hold two clusters

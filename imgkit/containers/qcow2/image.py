@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from imgkit.containers.evidence_file import fill
+from imgkit.containers.evidence_file import fill, let_go
 from imgkit.containers.qcow2.backing import backing_notices, clear, read_parent
 from imgkit.containers.qcow2.clusters import CompressedClusters, Wanted
 from imgkit.containers.qcow2.header import BITMAPS_CONSISTENT, COMPRESSION_TYPES, LAZY_REFCOUNTS
@@ -124,6 +124,17 @@ class Qcow2Image(Image):
     def anomalies(self) -> tuple[str, ...]:
         """Those of what the image builds upon; its own tables have no copies to fall back to."""
         return self._parent.anomalies if self._parent else ()
+
+    def forget(self, offset: int, length: int) -> None:
+        """See Image.forget; of the backing files too."""
+        end = min(offset + length, self.size)
+        stored: list[tuple[int, int]] = []
+        for run in self._map.runs(offset, end, claim=False):
+            if run.kind in {Kind.DATA, Kind.COMPRESSED}:
+                stored.append((run.host, run.host + (run.stored or run.length)))
+            elif run.kind is Kind.UNALLOCATED and self._parent is not None:
+                self._parent.forget(run.offset, run.length)
+        let_go(self._file.fd, *stored)
 
     def close(self) -> None:
         """Close every file of the chain, and end the threads."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
-from imgkit.containers.evidence_file import data_ranges, fill
+from imgkit.containers.evidence_file import data_ranges, fill, let_go
 from imgkit.errors import CorruptImage
 from imgkit.image import Image
 
@@ -46,9 +45,7 @@ class FixedVhd(Image):
 
     def forget(self, offset: int, length: int) -> None:
         """See Image.forget."""
-        count = min(length, self.size - offset)
-        if count > 0:
-            os.posix_fadvise(self._file.fd, offset, count, os.POSIX_FADV_DONTNEED)
+        let_go(self._file.fd, (offset, min(offset + length, self.size)))
 
     def close(self) -> None:
         """Close the file."""

@@ -6,9 +6,10 @@ import os
 import threading
 from bisect import bisect_right
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from imgkit.containers.evidence_file import data_ranges, fill
+from imgkit.containers.evidence_file import data_ranges, fill, let_go
 from imgkit.containers.vmdk.grains import BadGrain, Grains
 from imgkit.containers.vmdk.runs import FlatExtent, Kind, Run
 from imgkit.containers.vmdk.sparse import SparseExtent
@@ -101,12 +102,17 @@ class VmdkImage(Image):
 
     def forget(self, offset: int, length: int) -> None:
         """See Image.forget."""
+        stored: dict[int, list[tuple[int, int]]] = {}  # of each file
         for run, _extent in self._runs(offset, min(length, max(0, self.size - offset))):
-            if run.kind is Kind.DATA:
-                with self._files.opened(run.file, run.offset, run.length) as file:
-                    os.posix_fadvise(file.fd, run.position, run.length, os.POSIX_FADV_DONTNEED)
+            if run.kind in {Kind.DATA, Kind.PACKED}:
+                place = run.position, run.position + (run.limit or run.length)
+                stored.setdefault(run.file, []).append(place)
             elif run.kind is Kind.ABSENT and self._parent is not None:
                 self._parent.forget(run.offset, run.length)
+        for index, places in stored.items():
+            # What cannot be read needs no forgetting; the reader has been told.
+            with suppress(MediaReadError), self._files.opened(index, offset, length) as file:
+                let_go(file.fd, *places)
 
     def close(self) -> None:
         """Close every file, and the parent."""
