@@ -57,6 +57,7 @@ class Chunks:
 
     Attributes:
         anomalies: What was found wrong that took no byte away, in the order in which it was found.
+        surplus: Bytes that the last chunk was found to hold beyond the media.
     """
 
     def __init__(self, files: SegmentFiles, tables: Tables, volume: Volume, workers: Workers) -> None:
@@ -67,12 +68,13 @@ class Chunks:
         self._workers = workers
         self._parallel = max(1, _AT_WORK // max(_RUN, 2 * self._size))
         self.anomalies: dict[str, None] = {}
+        self.surplus = 0
         self._scratch = threading.local()
         self._room = threading.BoundedSemaphore(self._parallel)  # of all readers together
         self._slack = self._size + self._size // 8 + 1024  # no deflate stream of a chunk is longer
 
     def length(self, number: int) -> int:
-        """Bytes of the media in a chunk."""
+        """Bytes of the media in a chunk; none in the one that may follow the last."""
         return min(self._size, self._media - number * self._size)
 
     def read(self, first: int, last: int, sink: Sink) -> list[Failure]:
@@ -156,8 +158,9 @@ class Chunks:
         length = self.length(number)
         if len(found) == length:
             return found
+        self.surplus = len(found) - length
         self.anomalies[
-            f"the last chunk holds {len(found) - length} bytes more than the {self._media} bytes of media that the image "
+            f"the last chunk holds {self.surplus} bytes more than the {self._media} bytes of media that the image "
             "states: they are not served, and a stored digest may be over them too"
         ] = None
         return memoryview(found)[:length]

@@ -11,10 +11,16 @@ from __future__ import annotations
 import re
 import zlib
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-_LARGEST = 1 << 20  # bytes of text in a section
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LARGEST = 256 << 10  # bytes of text in a section: with 16 sections that differ still little memory
 _MOST_VALUES = 256
+_MOST_CATEGORIES = 16  # of a section; no program writes more than three
 _MOST_SECTIONS = 16  # that differ; no program writes more than three
+_LONGEST_NAME = 40  # characters of a category's name that a problem repeats
 _EPOCH = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 
 # Identifier of header and header2 -> key in the facts; m, u and p have rules of their own.
@@ -167,18 +173,27 @@ def _parse_lines(kind: str, data: bytes) -> HeaderValues:
     text, problems = _decode(kind, data)
     lines = [line.removesuffix("\r") for line in text.rstrip("\x00").split("\n")]
     values: dict[str, str] = {}
-    at = 1  # behind the number of categories
-    while at < len(lines) and lines[at]:
-        start = at
-        while at < len(lines) and lines[at]:
-            at += 1
-        problems += _take_category(kind, lines[start:at], values)
-        at += 1
+    for number, category in enumerate(_categories(lines)):
+        if number == _MOST_CATEGORIES:
+            problems += (f"the {kind} section states more than {number} categories: the rest is not read",)
+            break
+        problems += _take_category(kind, category, values)
     if not values:
         problems += (f"the {kind} section states no values",)
     if len(values) >= _MOST_VALUES:
         problems += (f"the {kind} section states more than {_MOST_VALUES} values: the rest is not read",)
     return HeaderValues(kind, values, problems)
+
+
+def _categories(lines: list[str]) -> Iterator[list[str]]:
+    """The lines of each category, from behind the number of categories to the first that has none."""
+    at = 1
+    while at < len(lines) and lines[at]:
+        start = at
+        while at < len(lines) and lines[at]:
+            at += 1
+        yield lines[start:at]
+        at += 1
 
 
 def _take_category(kind: str, lines: list[str], values: dict[str, str]) -> tuple[str, ...]:
@@ -187,13 +202,14 @@ def _take_category(kind: str, lines: list[str], values: dict[str, str]) -> tuple
     first, prefix = (1, "") if name == "main" else (2, f"{name}.")
     second = first + (1 if name == "main" else 2)
     if len(lines) <= second:
-        return (f"the {kind} section ends within the category {name!r}",)
+        return (f"the {kind} section ends within the category {name[:_LONGEST_NAME]!r}",)
     names, texts = lines[first].split("\t"), lines[second].split("\t")
     for identifier, value in zip(names, texts, strict=False):
         if identifier and len(values) < _MOST_VALUES:
             values.setdefault(prefix + identifier, value)
     if name == "main" and len(names) != len(texts):
-        return (f"the {kind} section has {len(texts)} values for {len(names)} identifiers",)
+        counts = f"{len(texts)} values for {len(names)} identifiers"
+        return (f"the {kind} section has {counts}: a value may stand at another's name",)
     return ()
 
 

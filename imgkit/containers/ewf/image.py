@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
+from imgkit.containers.evidence_file import let_go
 from imgkit.containers.ewf.ahead import ReadAhead
 from imgkit.containers.ewf.cache import ChunkCache
 from imgkit.containers.ewf.chunks import Chunks, Failure
 from imgkit.containers.ewf.header_values import acquisition_facts
-from imgkit.containers.ewf.layout import read_layout
+from imgkit.containers.ewf.layout import other_chunks, read_layout
 from imgkit.containers.ewf.tables import TableError, Tables
 from imgkit.containers.ewf.workers import Workers
 from imgkit.containers.segment_files import SegmentFiles
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from imgkit.containers.ewf.layout import Layout
+    from imgkit.containers.ewf.volume import Volume
 
 _LARGE = 256 << 10  # bytes of whole chunks from which on a read goes past the cache
 _SMALLEST_SECTOR = 256
@@ -67,6 +68,19 @@ class EwfImage(Image):
             chunk_size=self._chunk,
             chunks=volume.chunks_needed,
         )
+        if layout.has_tail:
+            try:
+                self._check_tail(volume)
+            except BaseException:  # whatever it is, a signal too: raised again once nothing stays open
+                self.close()
+                raise
+
+    def _check_tail(self, volume: Volume) -> None:
+        """Of an acquired file what follows its last whole sector, in a chunk of its own; anything larger is none."""
+        number = volume.chunks_needed
+        failures = self._chunks.read(number, number + 1, lambda _number, _data: None)
+        if failures or not 0 < self._chunks.surplus < volume.bytes_per_sector:
+            raise other_chunks(volume, self.segments[0].path, number + 1)
 
     def _state_sector_size(self, found: int, stated: int | None) -> None:
         usable = found >= _SMALLEST_SECTOR and not found & (found - 1)
@@ -80,10 +94,16 @@ class EwfImage(Image):
         volume = layout.geometry
         acquisition = acquisition_facts(layout.headers)
         problems = acquisition.pop("problems", [])
-        told = [*notices, *layout.notices, *(problems if isinstance(problems, list) else [])]
+        told = [*notices, *layout.notices]
+        if isinstance(problems, list):
+            told += [f"{self.segments[0].path}: {text}" for text in problems]
         facts: dict[str, object] = {
             "atime_may_change": self._files.atime_may_change,
-            "container": {**volume.facts(), "segment_count": len(self.segments)},
+            "container": {
+                **volume.facts(),
+                "segment_count": len(self.segments),
+                "segments_identified": layout.identified,
+            },
         }
         if acquisition:
             facts["acquisition"] = acquisition
@@ -156,8 +176,7 @@ class EwfImage(Image):
             with suppress(TableError, MediaReadError):
                 entries = self._tables.entries(index, first, stop)
                 with self._files.opened(self._tables.segment(index), offset, length) as file:
-                    start, end = entries[0].offset, entries[-1].end
-                    os.posix_fadvise(file.fd, start, end - start, os.POSIX_FADV_DONTNEED)
+                    let_go(file.fd, (entries[0].offset, entries[-1].end))
             first = stop
 
     def close(self) -> None:

@@ -82,7 +82,12 @@ class Table(NamedTuple):
 
 @dataclass(slots=True)
 class Layout:
-    """All that a set states; filled segment by segment."""
+    """All that a set states; filled segment by segment.
+
+    Attributes:
+        has_tail: One chunk follows those of the media: whoever reads it has to see that it holds less than a sector.
+        identified: Segments that state a set identifier, all of them the same.
+    """
 
     volume: Volume | None = None
     tables: list[Table] = field(default_factory=list)
@@ -92,6 +97,8 @@ class Layout:
     errors: list[tuple[int, int]] = field(default_factory=list)
     sessions: list[dict[str, object]] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
+    has_tail: bool = False
+    identified: int = 0
 
     @property
     def geometry(self) -> Volume:
@@ -243,6 +250,7 @@ class _Scan:
         self.layout.volume = volume = self._choose_volume(path)
         check_volume(volume, path)
         self._compare_volumes(volume)
+        self.layout.identified = len({where for where, found, _ in self._stated if any(found.set_identifier)})
         self._count_chunks(volume, path)
         for body, where, section in self._sessions:
             try:
@@ -299,16 +307,30 @@ class _Scan:
                 numbered.append(table._replace(first_chunk=first, chunks=count))
             first += count
         self.layout.tables = numbered
-        if first != volume.chunks_needed:
-            raise CorruptImage(
-                f"{path}: the tables of the set have {first} chunks, its media of {volume.sector_count} sectors "
-                f"needs {volume.chunks_needed}",
-                hint="the image is incomplete or was not finished: copy the set again from the source",
-            )
+        self.layout.has_tail = _has_tail(volume, first)
+        if first != volume.chunks_needed and not self.layout.has_tail:
+            raise other_chunks(volume, path, first)
         if volume.chunk_count != first:
             self.layout.notices.append(
                 f"{path} states {volume.chunk_count} chunks; its tables and its sectors agree on {first}"
             )
+
+
+def _has_tail(volume: Volume, chunks: int) -> bool:
+    """One chunk more than the whole sectors fill, and they end with a chunk: the rest of a file may be in it."""
+    full = volume.sector_count % volume.sectors_per_chunk == 0
+    return full and chunks == volume.chunk_count == volume.chunks_needed + 1
+
+
+def other_chunks(volume: Volume, path: str, chunks: int) -> CorruptImage:
+    """The error for tables that have other than the chunks which the sectors fill."""
+    few = "the image is incomplete or was not finished: copy the set again from the source"
+    many = "it holds more than it states, so nothing says which chunks are its media: copy the set again from the source"
+    return CorruptImage(
+        f"{path}: the tables of the set have {chunks} chunks, its media of {volume.sector_count} sectors "
+        f"needs {volume.chunks_needed}",
+        hint=few if chunks < volume.chunks_needed else many,
+    )
 
 
 def _difference(volume: Volume, other: Volume) -> tuple[str, object, object] | None:

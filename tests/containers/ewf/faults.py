@@ -101,6 +101,7 @@ FAULTS: dict[str, Fault] = {
     "volume of 2^64 sectors": (br.volume(60, 2**64 - 1), Refused(_C, None)),
     "volume of no sectors": (br.volume(60, 0), Refused(_C, None)),
     "volume one chunk short": (br.volume(59, 59 * 16), Refused(_C, None)),
+    "volume's sectors one chunk short": (br.volume(60, 59 * 16), Refused(_C, None)),
     "header2": (br.flip_section("header2", at=8), Told("header2 section")),
     "both header2": (br.flip_both_header2, Told("header2 section")),
     "header": (br.flip_section("header", at=8), Told("header section")),

@@ -180,9 +180,10 @@ def test_sizes_around_a_chunk(tmp_path: Path, sectors: int) -> None:
         assert image.read_at(len(raw), 10) == b""
 
 
-def test_a_file_that_ends_within_a_sector(tmp_path: Path) -> None:
-    """Its tail is in the last chunk and in the stored digest, and no part of the media as the image states it."""
-    raw = media()[: 100 * SECTOR + 300]
+@pytest.mark.parametrize("sectors", [100, 128])
+def test_a_file_that_ends_within_a_sector(tmp_path: Path, sectors: int) -> None:
+    """Its tail is in the last chunk or one of its own, and in the stored digest, and no part of the media as stated."""
+    raw = media()[: sectors * SECTOR + 300]
     source = tmp_path / "source.raw"
     source.write_bytes(raw)
     for compression in ("none", "fast"):
@@ -190,7 +191,9 @@ def test_a_file_that_ends_within_a_sector(tmp_path: Path) -> None:
         command += ["-t", str(tmp_path / compression), str(source)]
         subprocess.run(command, check=True, capture_output=True, stdin=subprocess.DEVNULL)
         with open_image(tmp_path / f"{compression}.E01") as image:
-            assert image.read_at(0, len(raw)) == raw[: 100 * SECTOR]
+            assert image.size == sectors * SECTOR
+            assert image.read_at(0, len(raw)) == raw[: image.size]
+            assert image.read_at(image.size - 1, 10) == raw[image.size - 1 : image.size]
             assert "300 bytes more than" in image.anomalies[0]
 
 

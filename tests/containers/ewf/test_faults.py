@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from imgkit.containers import open_image
-from imgkit.errors import CorruptMedia, MediaReadError, MissingSegment
+from imgkit.errors import CorruptImage, CorruptMedia, MediaReadError, MissingSegment
 from imgkit.hashing import hash_range
+from tests.containers.ewf import breaking as br
 from tests.containers.ewf.breaking import CHUNK, MEDIA, PER_SEGMENT, RECIPE, SEGMENTS, flip
 from tests.containers.ewf.faults import FAULTS, Lost, Refused, Told
 from tests.containers.ewf_writer import write_ewf
@@ -71,6 +72,18 @@ def test_a_set_that_contradicts_itself_is_refused(layout: Layout, name: str) -> 
     assert outcome.text in raised.value.message
     if outcome.segment is not None:
         assert os.fspath(layout.paths[outcome.segment]) in raised.value.message
+
+
+@pytest.mark.parametrize(
+    ("sectors", "hint"),
+    [(59 * 16, "it holds more than it states"), (61 * 16, "incomplete or was not finished")],
+)
+def test_too_many_chunks_are_not_called_too_few(layout: Layout, sectors: int, hint: str) -> None:
+    br.volume(60, sectors)(layout)
+    with pytest.raises(CorruptImage) as raised:
+        open_image(opened(layout))
+    assert f"have 60 chunks, its media of {sectors} sectors needs" in raised.value.message
+    assert hint in str(raised.value.hint)
 
 
 @pytest.mark.parametrize("name", names(Lost))

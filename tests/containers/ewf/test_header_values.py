@@ -166,7 +166,7 @@ def test_of_thousands_of_headers_only_the_first_are_read() -> None:
 def test_a_bomb_is_not_inflated(kind: str) -> None:
     found = parse_header(kind, zlib.compress(bytes(1 << 26)))
     assert found.values == {}
-    assert "more than 1048576 bytes" in found.problems[0]
+    assert "more than 262144 bytes" in found.problems[0]
 
 
 def test_every_flip_of_a_bit_is_a_problem_or_changes_nothing() -> None:
@@ -203,6 +203,24 @@ def test_a_cut_section_is_a_problem(length: int) -> None:
 )
 def test_what_is_malformed_is_told(text: str, problem: str) -> None:
     assert any(problem in item for item in parse_header("header", zlib.compress(text.encode())).problems)
+
+
+def test_of_very_many_categories_only_the_first_are_read() -> None:
+    """80,000 of them fit one section; what each lacks must not become a sentence each, nor a sentence without end."""
+    few = parse_header("header", zlib.compress(b"1\n" + b"a\n\n" * 80_000))
+    assert len(few.problems) == 18
+    assert "more than 16 categories" in few.problems[-2]
+    (long,) = parse_header("header", zlib.compress(b"1\nmain\nc\nx\n\n" + b"a" * 200_000)).problems
+    assert len(long) < 120
+
+
+def test_values_that_may_stand_at_a_wrong_name_are_told() -> None:
+    """A tab within the description shifts all that follows by one name."""
+    found = acquisition_facts([("header", header("C1\tE1\tde\tsk\tme", ids="c\tn\ta\te"))])
+    assert found["examiner"] == "sk"
+    assert found["problems"] == [
+        "the header section has 5 values for 4 identifiers: a value may stand at another's name"
+    ]
 
 
 def test_text_that_is_no_utf_16_is_told() -> None:
