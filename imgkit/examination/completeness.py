@@ -20,7 +20,7 @@ CHECKED: dict[str, tuple[str, ...]] = {
     ),
     "block-device": ("the size that the kernel states",),
     "ewf": (
-        "segment numbers from 1 to the one that ends the set, one set identifier",
+        "segment numbers from 1 to the one that ends the set",
         "section chain with its checksums, number of chunks against the volume section",
     ),
     "qcow2": (
@@ -52,10 +52,23 @@ def completeness(image: Image) -> Record:
         "segments": counts["segment"],
         "descriptors": counts["descriptor"],
         "parents": counts["parent"],
-        "checked": [*CHECKED.get(image.format, ()), *chain],
+        "checked": [*CHECKED.get(image.format, ()), *_one_set(image), *chain],
         "cut_short": [printable(path) for path in image.cut_short],
         "text": _cut_short(image) or _sentence(image, counts),
     }
+
+
+def _one_set(image: Image) -> list[str]:
+    """What says that the segments of an E01 are of one acquisition; many programs write no identifier."""
+    container = image.metadata.get("container")
+    if image.format != "ewf" or not isinstance(container, dict) or container["segment_count"] == 1:
+        return []
+    segments, identified = container["segment_count"], container["segments_identified"]
+    if identified == segments:
+        return ["one set identifier in every segment"]
+    if identified:
+        return [f"one set identifier in {identified} of {segments} segments, none in the others"]
+    return ["no set identifier is stated: only a digest of the media tells that all are of one acquisition"]
 
 
 def _cut_short(image: Image) -> str:

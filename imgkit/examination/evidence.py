@@ -145,11 +145,18 @@ def notices_of(image: Image) -> Iterator[str]:
     yield from notices if isinstance(notices, tuple) else ()
 
 
+def stored_digests(image: Image) -> dict[str, dict[str, str]]:
+    """The digests that a container states, algorithm to value; another one that it states in a second place."""
+    stated: dict[str, str] = {}
+    disputed: dict[str, str] = {}
+    for digest in image.stored_digests:
+        (disputed if digest.algorithm in stated else stated)[digest.algorithm] = digest.value
+    return {"stored_digests": stated, "disputed_digests": disputed}
+
+
 def stated_by(image: Image) -> Record:
     """What a container says of itself, for the record that adds it: its digests, and what tells its set from others."""
-    facts: Record = {}
-    if image.stored_digests:
-        facts["stored_digests"] = {digest.algorithm: digest.value for digest in image.stored_digests}
+    facts: Record = {key: digests for key, digests in stored_digests(image).items() if digests}
     container = image.metadata.get("container")
     identifier = container.get("set_identifier") if isinstance(container, dict) else None
     if isinstance(identifier, str) and identifier:

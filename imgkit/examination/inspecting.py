@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from imgkit.custody.record import INTEGER_LIMIT, printable
 from imgkit.errors import ImageError, PartitionError
 from imgkit.examination.completeness import completeness
-from imgkit.examination.evidence import image_document, image_record, notices_of, stated_by
+from imgkit.examination.evidence import image_document, image_record, notices_of, stated_by, stored_digests
 from imgkit.filesystems.signatures import identify
 from imgkit.image import Extent
 from imgkit.partitions.table import PartitionTable
@@ -67,7 +67,7 @@ def inspect_image(examination: Examination, evidence: Evidence) -> Record:
         "exhibit": evidence.exhibit,
         "sector_size": sector_size,
         "sector_size_source": source,
-        "stored_digests": {digest.algorithm: digest.value for digest in image.stored_digests},
+        **stored_digests(image),
         **{key: image.metadata.get(key, empty) for key, empty in _STATED.items()},
         "metadata": {
             key: value

@@ -17,6 +17,7 @@ from imgkit.examination.casework import add_exhibit
 from imgkit.examination.reading import read_error_documents
 from imgkit.hashing import Digest, hash_range
 from imgkit.image import Extent
+from tests.containers.ewf_writer import Recipe, checked, write_ewf
 from tests.containers.made import FORMATS, MIB, PARTITIONS, SIZE, run, store_in_all, write_disk
 from tests.containers.sets import media
 
@@ -206,6 +207,27 @@ def test_an_e01_is_added_with_what_it_states(examination: Examination, made: Pat
             item.algorithm: item.value for item in image.stored_digests
         }
     assert (added["data"]["format"], added["data"]["size"]) == ("ewf", SIZE)
+
+
+def test_digests_that_contradict_each_other_are_both_shown_and_recorded(
+    examination: Examination, tmp_path: Path
+) -> None:
+    layout = write_ewf(tmp_path, bytes(512), Recipe(stored_md5=b"A" * 16, stored_sha1=True))
+    digest = layout.find("digest").payload
+    body = bytearray(layout.paths[0].read_bytes())
+    body[digest : digest + 80] = checked(b"B" * 16 + bytes(20) + bytes(40))
+    layout.paths[0].write_bytes(body)
+    with examination.evidence(str(layout.paths[0])) as evidence:
+        document = examination.info(evidence)
+    expected = {"stored_digests": {"md5": "42" * 16}, "disputed_digests": {"md5": "41" * 16}}
+    assert {key: document[key] for key in expected} == expected
+    for kind, phase in (("evidence.added", "intent"), ("evidence.inspected", "outcome")):
+        (data,) = [
+            item["data"]
+            for item in examination.log.records()
+            if (item["type"], item["phase"]) == (kind, phase)
+        ]
+        assert {key: data[key] for key in expected} == expected
 
 
 def test_any_file_of_a_set_is_the_same_exhibit(examination: Examination, mine: Path) -> None:
