@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 
 from imgkit import __version__
 from imgkit.cli.ending import ignore_signals
+from imgkit.cli.exit_codes import BROKEN_PIPE, INTERRUPTED, TERMINATED, TROUBLE, USAGE
 from imgkit.cli.output import emit_failure, flush, has_emitted, say, tell_error
 from imgkit.cli.streams import forget_output, prepare_streams
 from imgkit.errors import ImgkitError, UsageError
 
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
-
-USAGE, TROUBLE, INTERRUPTED, TERMINATED, BROKEN_PIPE = 2, 3, 130, 143, 141
 
 
 class Terminated(BaseException):

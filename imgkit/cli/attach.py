@@ -9,8 +9,9 @@ import typer
 
 from imgkit.cli import options
 from imgkit.cli.ending import final
+from imgkit.cli.exit_codes import MISMATCH, TROUBLE
 from imgkit.cli.options import ImageArgument
-from imgkit.cli.output import emit, flush, is_terminal, notice, say, say_bytes, table, tell_error
+from imgkit.cli.output import emit, flush, is_terminal, notice, ranges, say, say_bytes, table, tell_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,13 +23,18 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 Records = Document | list[Document] | None
 
-MISMATCH, TROUBLE = 1, 3
 _TOLD = 10  # reasons that are told one by one
 
 AllOption = Annotated[
     bool, typer.Option("--all", help="Everything that this examiner (with --case: this case) attached.")
 ]
 EveryoneOption = Annotated[bool, typer.Option("--everyone", help="With --all: what others attached, too.")]
+OfCaseOption = Annotated[
+    str | None,
+    typer.Option(
+        "--case", metavar="DIR", help="With --all: what this case attached, whoever did.", show_default=False
+    ),
+]
 
 
 def attach(
@@ -171,13 +177,7 @@ def _named(items: list[Skipped], image: str) -> str:
     numbers = sorted(item.partition for item in items if item.partition is not None)
     if not numbers:
         return f"{image} is"
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][1] + 1:
-            runs[-1][1] = number
-        else:
-            runs.append([number, number])
-    words = ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
+    words = ranges(numbers)
     return f"partitions {words} are" if len(numbers) > 1 else f"partition {words} is"
 
 
@@ -188,7 +188,7 @@ def detach(
     ] = None,
     everything: AllOption = False,
     everyone: EveryoneOption = False,
-    case: options.CaseOption = None,
+    case: OfCaseOption = None,
     examiner: options.ExaminerOption = None,
     reason: options.ReasonOption = None,
     as_json: options.JsonOption = False,
@@ -205,7 +205,7 @@ def unmount(
     ] = None,
     everything: AllOption = False,
     everyone: EveryoneOption = False,
-    case: options.CaseOption = None,
+    case: OfCaseOption = None,
     examiner: options.ExaminerOption = None,
     reason: options.ReasonOption = None,
     as_json: options.JsonOption = False,

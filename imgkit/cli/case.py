@@ -25,6 +25,12 @@ app = typer.Typer(help="Cases: folders with a custody log.", no_args_is_help=Tru
 app.command("report", epilog="Example: imgkit case report cases/2026-0142 -o 2026-0142.html")(report)
 
 
+AboutOption = Annotated[
+    str | None,
+    typer.Option("--exhibit", metavar="EX1", help="Which exhibit it is about.", show_default=False),
+]
+
+
 def _text(name: str, help_text: str) -> Any:
     return typer.Option(name, metavar="TEXT", help=help_text, show_default=False)
 
@@ -119,7 +125,7 @@ def add(
 @app.command("note", epilog="Example: imgkit case note 'seal 0815 broken on arrival' --exhibit EX1")
 def note(
     text: Annotated[str, typer.Argument(metavar="TEXT", help="The note; - reads it from standard input.")],
-    exhibit: options.ExhibitOption = None,
+    exhibit: AboutOption = None,
     case: options.CaseOption = None,
     examiner: options.ExaminerOption = None,
     as_json: options.JsonOption = False,
@@ -138,7 +144,7 @@ def note(
 def enclose_(
     file: Annotated[str, typer.Argument(metavar="FILE", help="Report, photograph, letter; it is copied.")],
     description: Annotated[str | None, _text("--description", "What it is.")] = None,
-    exhibit: options.ExhibitOption = None,
+    exhibit: AboutOption = None,
     case: options.CaseOption = None,
     examiner: options.ExaminerOption = None,
     as_json: options.JsonOption = False,
@@ -177,10 +183,8 @@ def correct_(
 
 @app.command("show", epilog="Example: imgkit case show cases/2026-0142")
 def show(
-    folder: Annotated[
-        str | None, typer.Argument(metavar="CASE", help="Case folder or log.", show_default=False)
-    ] = None,
-    case: options.CaseOption = None,
+    folder: options.LogArgument = None,
+    case: options.ReadCaseOption = None,
     as_json: options.JsonOption = False,
 ) -> int:
     """Show the case: its exhibits, their digests and verdicts. Records nothing."""

@@ -27,9 +27,7 @@ SignerOption = Annotated[
 
 
 def checkpoint(
-    log: Annotated[
-        str | None, typer.Argument(metavar="CASE", help="Case folder or log file.", show_default=False)
-    ] = None,
+    log: options.LogArgument = None,
     reason: options.ReasonOption = None,
     signer: SignerOption = None,
     case: options.CaseOption = None,

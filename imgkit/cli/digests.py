@@ -9,6 +9,7 @@ import typer
 
 from imgkit.cli import options
 from imgkit.cli.evidence import recorded_as
+from imgkit.cli.exit_codes import MISMATCH, TROUBLE
 from imgkit.cli.output import Progress, emit, flush, notice, say, say_bytes, tell_error
 from imgkit.errors import ImgkitError, UsageError
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 Document = dict[str, Any]
 
-MISMATCH, TROUBLE = 1, 3
 _MOST_RANGES = 1000  # of read errors in a document; the record has them all
 
 ImagesArgument = Annotated[
@@ -56,12 +56,13 @@ def hash_(
     progress: options.ProgressOption = None,
 ) -> int:
     """Compute digests of the media, of partitions or of files in one read (default: sha256 and blake3)."""
+    from imgkit.examination.verifying import DEFAULT_ALGORITHMS
 
     def work(examination: Examination, evidence: Evidence, step: Progress) -> Verified:
         names = _algorithms(algorithm) or _algorithms(list(examination.presence.settings.algorithms))
         result: Verified = examination.hash(
             evidence,
-            algorithms=names or ("sha256", "blake3"),
+            algorithms=names or DEFAULT_ALGORITHMS,
             partitions=partition or (),
             container=container,
             zero_fill=zero_fill,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from imgkit.cli import options
-from imgkit.cli.output import emit, notice, say
+from imgkit.cli.output import emit, notice, ranges, say
 from imgkit.custody.record import path_fields, printable
 from imgkit.errors import UsageError
 
@@ -19,9 +19,7 @@ Document = dict[str, Any]
 
 
 def disclose(
-    log: Annotated[
-        str | None, typer.Argument(metavar="CASE", help="Case folder or log file.", show_default=False)
-    ] = None,
+    log: options.LogArgument = None,
     exhibit: Annotated[
         str | None,
         typer.Option("--exhibit", metavar="EX1", help="All lines of this exhibit.", show_default=False),
@@ -54,12 +52,12 @@ def disclose(
         str | None,
         typer.Option(
             "--tsa-roots",
-            metavar="PEM",
+            metavar="FILE",
             help="With --check: whose time stamps are trusted.",
             show_default=False,
         ),
     ] = None,
-    case: options.CaseOption = None,
+    case: options.ReadCaseOption = None,
     as_json: options.JsonOption = False,
 ) -> int:
     """Hand over chosen lines, provable without the others; or check such a folder. Writes nothing into the case."""
@@ -152,18 +150,7 @@ def _say(found: DisclosureCheck) -> None:
     for item in found.findings:
         where = f"line {item.line}: " if item.line is not None else ""
         say(f"{'FAIL' if item.failed else 'WARN'}  {item.code}: {where}{printable(item.message)}")
-    say(f"lines       {_ranges(found.lines)}")
+    say(f"lines       {ranges(found.lines) or 'none'}")
     vouched = found.signature is not None and found.signature.status == "trusted"
     good = "in order" if vouched else "in order, but nobody vouches for the checkpoint"
     say(f"verdict: {'FAILED' if found.failed else good}")
-
-
-def _ranges(numbers: tuple[int, ...]) -> str:
-    """`1-3, 7`."""
-    parts: list[list[int]] = []
-    for number in numbers:
-        if parts and parts[-1][1] == number - 1:
-            parts[-1][1] = number
-        else:
-            parts.append([number, number])
-    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in parts) or "none"

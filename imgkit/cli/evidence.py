@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from imgkit.cli import options
+from imgkit.cli.exit_codes import TROUBLE
 from imgkit.cli.options import ImageArgument
 from imgkit.cli.output import columns, emit, human, is_terminal, notice, say, say_fact, table, tell_error
 from imgkit.custody.record import printable
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from imgkit.examination import Examination
 
 Document = dict[str, Any]
-
-TROUBLE = 3
 
 
 def info(
@@ -70,7 +69,8 @@ def _print_info(document: Document) -> None:
         ("table", f"{document['table']['scheme']}, {_counted(document['table']['partitions'], 'partition')}"),
         ("exhibit", document["exhibit"]),
     ]
-    rows += [(f"stored {name}", value) for name, value in document["stored_digests"].items()]
+    for key in ("stored", "disputed"):
+        rows += [(f"{key} {name}", value) for name, value in document[f"{key}_digests"].items()]
     for key in ("container", "acquisition", "metadata"):
         rows += list(_facts(document[key], "" if key == "metadata" else f"{key} "))
     segments = facts["segments"]

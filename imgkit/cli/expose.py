@@ -8,6 +8,7 @@ import typer
 
 from imgkit.cli import options
 from imgkit.cli.ending import final
+from imgkit.cli.exit_codes import MISMATCH, TROUBLE
 from imgkit.cli.options import ImageArgument
 from imgkit.cli.output import emit, flush, is_terminal, notice, say_bytes, say_fact, tell_error
 
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from imgkit.examination.unexposing import TakenAway
 
 Document = dict[str, Any]
-
-MISMATCH, TROUBLE = 1, 3
 
 
 def expose(

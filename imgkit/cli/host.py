@@ -8,11 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from imgkit.cli import options
+from imgkit.cli.exit_codes import TROUBLE
 from imgkit.cli.output import emit, say, table
 
 Document = dict[str, Any]
-
-TROUBLE = 3
 
 
 def doctor(

@@ -32,15 +32,11 @@ app.command("receipt", epilog="Example: imgkit log receipt --to 'Defence, Mr Roe
 app.command("timestamp", epilog="Example: imgkit log timestamp --url http://tsa.example/tsr")(timestamp)
 app.command("verify", epilog="Example: imgkit log verify cases/2026-0142 --signers my_signers")(verify)
 
-LogArgument = Annotated[
-    str | None, typer.Argument(metavar="CASE", help="Case folder or log file.", show_default=False)
-]
-
 
 @app.command("show", epilog="Example: imgkit log show cases/2026-0142")
 def show(
-    log: LogArgument = None,
-    case: options.CaseOption = None,
+    log: options.LogArgument = None,
+    case: options.ReadCaseOption = None,
     as_json: options.JsonOption = False,
 ) -> int:
     """Show the records, one a line."""
@@ -102,7 +98,7 @@ def _told(record: Document) -> str:
 
 @app.command("accept-rollback", epilog="Example: imgkit log accept-rollback --reason 'restored from backup'")
 def accept_rollback(
-    log: LogArgument = None,
+    log: options.LogArgument = None,
     reason: Annotated[
         str | None,
         typer.Option("--reason", metavar="TEXT", help="Why the log is shorter or other.", show_default=False),

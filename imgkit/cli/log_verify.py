@@ -20,9 +20,6 @@ Document = dict[str, Any]
 
 _SHOWN = 100  # ranges of lines; the document has all
 
-LogArgument = Annotated[
-    str | None, typer.Argument(metavar="CASE", help="Case folder or log file.", show_default=False)
-]
 SignersOption = Annotated[
     str | None,
     typer.Option(
@@ -68,8 +65,8 @@ EvidenceOption = Annotated[
 
 
 def verify(
-    log: LogArgument = None,
-    case: options.CaseOption = None,
+    log: options.LogArgument = None,
+    case: options.ReadCaseOption = None,
     signers: SignersOption = None,
     revoked: RevokedOption = None,
     tsa_roots: RootsOption = None,

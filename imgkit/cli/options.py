@@ -19,6 +19,13 @@ CaseOption = Annotated[
     str | None,
     typer.Option("--case", metavar="DIR", help="Case folder whose log records this.", show_default=False),
 ]
+ReadCaseOption = Annotated[
+    str | None,
+    typer.Option("--case", metavar="DIR", help="The same as CASE.", show_default=False),
+]
+LogArgument = Annotated[
+    str | None, typer.Argument(metavar="CASE", help="Case folder or log file.", show_default=False)
+]
 ExaminerOption = Annotated[
     str | None,
     typer.Option(
@@ -44,7 +51,9 @@ ProgressOption = Annotated[
 ]
 SectorSizeOption = Annotated[
     int | None,
-    typer.Option("--sector-size", metavar="BYTES", help="Sector size of the table.", show_default=False),
+    typer.Option(
+        "--sector-size", metavar="BYTES", help="Sector size of the table: 512 to 4096.", show_default=False
+    ),
 ]
 PartitionOption = Annotated[
     list[int] | None,

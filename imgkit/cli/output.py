@@ -149,6 +149,17 @@ def human(size: int) -> str:
     return f"{size} B" if unit == 0 else f"{value:.1f} {UNITS[unit]}"
 
 
+def ranges(numbers: Iterable[int]) -> str:
+    """`1-3, 7`: ascending numbers, neighbours together."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
+
+
 def table(
     headers: Sequence[str],
     rows: Iterable[Sequence[str]],

@@ -25,9 +25,7 @@ _COLOURS = ("\x1b[97;40m", "\x1b[0m")  # white on black, whatever the terminal's
 
 
 def receipt(
-    log: Annotated[
-        str | None, typer.Argument(metavar="CASE", help="Case folder or log file.", show_default=False)
-    ] = None,
+    log: options.LogArgument = None,
     to: Annotated[
         str | None, typer.Option("--to", metavar="NAME", help="Who gets it; recorded.", show_default=False)
     ] = None,

@@ -23,9 +23,7 @@ def report(
     output: Annotated[
         str, typer.Option("-o", "--output", metavar="FILE", help="A new file.", show_default=False)
     ],
-    folder: Annotated[
-        str | None, typer.Argument(metavar="CASE", help="Case folder or log.", show_default=False)
-    ] = None,
+    folder: options.LogArgument = None,
     form: Annotated[str, typer.Option("--format", metavar="FORMAT", help=f"{', '.join(REPORTS)}.")] = "html",
     recipient: Annotated[
         str | None,

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from imgkit.errors import ImgkitError
 
 # What --help calls a value that is a path; of `TEXT|FILE` only the user knows.
-_PATHS = frozenset({"A", "B", "BAG", "CASE", "DEVICE", "DIR", "FILE", "FOLDER", "IMAGE", "PATH", "PEM"})
+_PATHS = frozenset({"A", "B", "BAG", "CASE", "DEVICE", "DIR", "FILE", "FOLDER", "IMAGE", "PATH"})
 
 
 def with_sudo(error: ImgkitError) -> str | None:

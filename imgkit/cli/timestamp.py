@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from imgkit.cli import options
+from imgkit.cli.exit_codes import MISMATCH
+from imgkit.cli.log_verify import RootsOption
 from imgkit.cli.output import emit, say, tell_error
 from imgkit.errors import UsageError
 
@@ -17,13 +19,10 @@ if TYPE_CHECKING:
 
 Document = dict[str, Any]
 SCHEMA = "imgkit.log.timestamp.v1"
-DIFFERS = 1
 
 
 def timestamp(
-    log: Annotated[
-        str | None, typer.Argument(metavar="CASE", help="Case folder or log file.", show_default=False)
-    ] = None,
+    log: options.LogArgument = None,
     url: Annotated[
         str | None,
         typer.Option(
@@ -49,12 +48,7 @@ def timestamp(
         int | None,
         typer.Option("--checkpoint", metavar="N", help="Which one; else the last.", show_default=False),
     ] = None,
-    roots: Annotated[
-        str | None,
-        typer.Option(
-            "--tsa-roots", metavar="FILE", help="PEM certificates that you trust.", show_default=False
-        ),
-    ] = None,
+    roots: RootsOption = None,
     name: Annotated[
         str | None,
         typer.Option(
@@ -128,7 +122,7 @@ def _tell(stamped: Stamped, document: Document, *, as_json: bool) -> int:
     if stamped.anchored is None:
         problem = stamped.facts.problems[0]
         tell_error(f"the time stamp is refused: {problem.text}", _hint(problem.kind))
-        return DIFFERS
+        return MISMATCH
     if not as_json:
         _say(stamped)
     return 0
