@@ -142,6 +142,9 @@ class Source(Protocol):
     def read_into(self, offset: int, buffer: memoryview) -> int:
         """Fill the buffer from `offset` on; see Image.read_into."""
 
+    def read_again(self, offset: int, buffer: memoryview) -> int:
+        """The same for one sector of what failed; see Image.read_again."""
+
     def forget(self, offset: int, length: int) -> None:
         """These bytes will not be read again soon: the page cache need not keep them."""
 
@@ -269,7 +272,7 @@ def _fill_around(source: Source, offset: int, buffer: memoryview, error: MediaRe
         step = min(sector - at % sector, end - at)
         piece = buffer[at - offset : at - offset + step]
         try:
-            got = source.read_into(at, piece)
+            got = source.read_again(at, piece)
         except MediaReadError as again:
             got, error = -1, again
         if got != step:

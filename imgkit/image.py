@@ -105,6 +105,10 @@ class Image(ABC):
             MediaReadError: Bytes could not be read, or a file is shorter than it was at open: never zeros instead.
         """
 
+    def read_again(self, offset: int, buffer: memoryview) -> int:
+        """As read_into, for one sector of a range in which the kernel could not read something."""
+        return self.read_into(offset, buffer)
+
     @abstractmethod
     def data_extents(self) -> Iterator[Extent]:
         """Yield the extents that hold data, ascending; what lies between them reads as zeros and costs no storage."""

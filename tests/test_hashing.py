@@ -75,6 +75,9 @@ class Media:
         buffer[: len(piece)] = piece
         return len(piece)
 
+    def read_again(self, offset: int, buffer: memoryview) -> int:
+        return self.read_into(offset, buffer)
+
     def forget(self, offset: int, length: int) -> None:
         assert 0 <= offset <= self.size - length
         self.forgotten.append((offset, length))

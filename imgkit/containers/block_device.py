@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from imgkit.containers.evidence_file import EvidenceFile, data_ranges, fill, let_go
+from imgkit.containers.evidence_file import EvidenceFile, data_ranges, fill, fill_past_cache, let_go
 from imgkit.errors import ImageError
 from imgkit.image import Image, Segment
 from imgkit.linux.blockdev import blkgetdiskseq, blkgetsize64, blkroget, blksszget
@@ -45,6 +45,12 @@ class BlockDeviceImage(Image):
         """See Image.read_into."""
         wanted = buffer[: max(0, self.size - offset)]
         fill(self._file.fd, offset, wanted, path=self.path, media_offset=offset)
+        return len(wanted)
+
+    def read_again(self, offset: int, buffer: memoryview) -> int:
+        """See Image.read_again; past the page cache."""
+        wanted = buffer[: max(0, self.size - offset)]
+        fill_past_cache(self._file, offset, wanted, media_offset=offset)
         return len(wanted)
 
     def data_extents(self) -> Iterator[Extent]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import mmap
 import os
 import stat
 from typing import TYPE_CHECKING
@@ -114,6 +115,39 @@ def fill(fd: int, offset: int, buffer: memoryview, *, path: str, media_offset: i
         if count == 0:
             raise _shorter(path, offset + done, media_offset + done, len(buffer) - done)
         done += count
+
+
+def fill_past_cache(file: EvidenceFile, offset: int, buffer: memoryview, *, media_offset: int) -> None:
+    """As `fill`, for whole sectors: what the page cache lacks is asked of the disk itself.
+
+    A page of the cache holds several sectors, and one that is bad takes the others along.
+    """
+    if _is_cached(file.fd, offset, buffer):
+        return
+    aligned = memoryview(mmap.mmap(-1, len(buffer)))
+    try:
+        fd = os.open(f"/proc/self/fd/{file.fd}", os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECT)
+    except OSError:  # no /proc, or no way past the cache
+        fill(file.fd, offset, buffer, path=file.path, media_offset=media_offset)
+        return
+    try:
+        fill(fd, offset, aligned, path=file.path, media_offset=media_offset)
+        buffer[:] = aligned
+    except MediaReadError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        # Less than a sector of the disk, whatever the examiner stated.
+        fill(file.fd, offset, buffer, path=file.path, media_offset=media_offset)
+    finally:
+        os.close(fd)
+
+
+def _is_cached(fd: int, offset: int, buffer: memoryview) -> bool:
+    """Fill the buffer from the page cache alone; False where it is not all there, or the kernel cannot say."""
+    try:
+        return os.preadv(fd, [buffer], offset, os.RWF_NOWAIT) == len(buffer)
+    except OSError:
+        return False
 
 
 def let_go(fd: int, *ranges: tuple[int, int]) -> None:
