@@ -14,7 +14,13 @@ if TYPE_CHECKING:
     from imgkit.reports.acts import Act
     from imgkit.reports.values import Data
 
+_ORIGINS = {"own": "computed earlier", "acquisition": "stated at acquisition"}
 READS = frozenset({"evidence.hashed", "evidence.verified", "evidence.compared"})
+
+_STORED = {
+    "stored_digests": "stored in the container",
+    "disputed_digests": "stored in the container a second time, and different",
+}
 
 
 def stated_in(act: Act) -> Iterator[StatedDigest]:
@@ -23,8 +29,9 @@ def stated_in(act: Act) -> Iterator[StatedDigest]:
         algorithm, colon, value = text(item.get("digest")).partition(":")
         if colon:
             yield StatedDigest(algorithm, value, text(item.get("source")), act.line)
-    for algorithm, value in sorted(mapping(act.data.get("stored_digests")).items()):
-        yield StatedDigest(algorithm, text(value), "stored in the container", act.line)
+    for key, where in _STORED.items():
+        for algorithm, value in sorted(mapping(act.data.get(key)).items()):
+            yield StatedDigest(algorithm, text(value), where, act.line)
 
 
 def own_in(act: Act) -> Iterator[OwnDigest]:
@@ -61,10 +68,11 @@ def comparisons_in(act: Act, ours: AbstractSet[tuple[int, str, str]]) -> Iterato
 
 
 def _source(item: Data, ours: AbstractSet[tuple[int, str, str]]) -> str:
-    """`container laptop.E01`, `this log, line 2 (acquisition)`, which is said only where that line does say so."""
+    """`container laptop.E01`, `this log, line 2 (stated at acquisition)`, which is said only where that line says so."""
     source = mapping(item.get("source"))
     kind, line = text(source.get("kind")), number(source.get("line"))
     origin = text(source.get("origin"))
+    origin = _ORIGINS.get(origin, origin)
     if kind == "custody" and (line, text(item.get("algorithm")), text(item.get("expected"))) in ours:
         return f"this log, line {line}" + (f" ({origin})" if origin else "")
     path = text(source.get("path"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -80,7 +81,7 @@ class Comparison:
         expected: What was stated.
         actual: What came out.
         matches: Whether they are equal.
-        source: Who stated it, in words: `container laptop.E01`, `this log, line 2 (acquisition)`.
+        source: Who stated it, in words: `container laptop.E01`, `this log, line 2 (stated at acquisition)`.
         line: Line of the outcome.
         act: The act.
         protection: What kept that statement from being changed: `loose` (nothing), `log`, `signed`.
@@ -135,6 +136,25 @@ class ReadError:
     length: int
     reason: str
     line: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadRange:
+    """Bytes that could not be read, whenever somebody tried.
+
+    Attributes:
+        of: `media` ...
+        offset: First byte.
+        length: Bytes.
+        reason: In words.
+        lines: Lines of the outcomes that say so, in order.
+    """
+
+    of: str
+    offset: int
+    length: int
+    reason: str
+    lines: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,3 +375,21 @@ class Exhibit:
         """The last verdict that a run came to as a whole, else the last of the media."""
         overall = [item for item in self.verdicts if item.overall or item.of == "media"]
         return overall[-1] if overall else None
+
+    @property
+    def faults(self) -> tuple[Verdict, ...]:
+        """Where it is not what was stated, or cannot be read: the last verdict as a whole, and what parts came to later."""
+        whole = self.verdict
+        later = [item for item in self.verdicts if whole is None or item.line >= whole.line]
+        last = {item.of: item for item in later}
+        return tuple(
+            item for item in last.values() if (item.overall or item.verdict) in ("mismatch", "unreadable")
+        )
+
+    @property
+    def unread(self) -> tuple[UnreadRange, ...]:
+        """The ranges that could not be read, each once, in the order of their first lines."""
+        lines: dict[tuple[str, int, int, str], list[int]] = defaultdict(list)
+        for one in self.read_errors:
+            lines[(one.of, one.offset, one.length, one.reason)].append(one.line)
+        return tuple(UnreadRange(*place, tuple(dict.fromkeys(found))) for place, found in lines.items())

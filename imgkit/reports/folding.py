@@ -156,7 +156,13 @@ def _coverage(item: Covered) -> Coverage:
         stamped=", ".join(item.stamped),
         receipts=", ".join(f"of lines 1 to {size:,}" for size in item.receipts),
         memory="yes" if item.memory else "",
+        vouched=bool(item.receipts) or any(_is_trusted(word) for word in (*item.signed_by, *item.stamped)),
     )
+
+
+def _is_trusted(said: str) -> bool:
+    """Of a signature or time stamp as the verifier names it."""
+    return not said.endswith("(self-asserted)")
 
 
 # -- exhibits --------------------------------------------------------------------------------------

@@ -86,7 +86,17 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """What stands behind a range of lines, each in words; empty where nothing does."""
+    """What stands behind a range of lines, each in words; empty where nothing does.
+
+    Attributes:
+        first: Line.
+        last: Line.
+        signed_by: Who signed for them, and whether the reader trusts the key.
+        stamped: By when they were there, and who says so.
+        receipts: `of lines 1 to 84`.
+        memory: `yes` where the host that verified remembers them so.
+        vouched: Whether a trusted signature, a trusted time stamp or a receipt is among these.
+    """
 
     first: int
     last: int
@@ -94,6 +104,7 @@ class Coverage:
     stamped: str
     receipts: str
     memory: str
+    vouched: bool = False
 
 
 @dataclass(frozen=True, slots=True)

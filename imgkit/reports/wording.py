@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from imgkit.reports.values import as_json, items, mapping, number, text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from imgkit.reports.acts import Act, Moment
+    from imgkit.reports.exhibits import Attachment
     from imgkit.reports.values import Data
+    from imgkit.reports.view import Coverage
 
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
@@ -28,7 +31,7 @@ TITLES = {
     "evidence.exposed": "Shown as a file",
     "evidence.unexposed": "File taken away",
     "evidence.compared": "Compared",
-    "evidence.gone": "Attachment found gone",
+    "evidence.gone": "Attachment or exposed file found gone",
     "evidence.changed": "EVIDENCE FOUND CHANGED",
     "evidence.touched": "Time stamps of evidence found changed",
     "custody.transferred": "Handed over",
@@ -57,6 +60,31 @@ _QUIET = frozenset(
 )
 _TABLES = frozenset({"partitions", "containers", "gaps"})
 _SHORT = 300  # characters of a value that has no words of its own
+_DIGEST = re.compile(r"[0-9a-f]{32,128}\Z")
+_BYTES = frozenset({"offset", "length", "size", "sector_size"})
+# What a device answered when it was asked whether anything can be written to it.
+_PROOF = {
+    "read_only": "read-only",
+    "blkroget": "BLKROGET",
+    "lo_flags": "loop flags",
+    "sysfs_ro": "sysfs read-only",
+    "offset": "offset",
+    "sizelimit": "size limit",
+    "block_size": "block size",
+    "diskseq": "disk sequence",
+    "sectors_written": "sectors written",
+    "sectors_discarded": "sectors discarded",
+}
+_GUARDS = {
+    "lease": "a read lease: nobody had its files open for writing, and whoever wanted to had to wait",
+    "none": "none: nothing kept others from writing to its files",
+}
+# Only what a look at the files can tell: nothing is read for it.
+_COMPARED = {
+    "unchanged": "its files have the size, times and inode that they had before; nothing was hashed",
+    "differences found": "DIFFERENCES FOUND",
+    "not compared": "not compared with what it was before",
+}
 
 
 def title(act: Act) -> str:
@@ -89,10 +117,40 @@ def part(of: str) -> str:
 
 
 def stamp(moment: Moment | None) -> str:
-    """`2026-05-01 12:34:56 UTC (+02:00)`; says so where the clock was not kept right."""
+    """`2026-05-01 12:34:56 UTC (+02:00)`, or nothing."""
     if moment is None:
         return ""
     return str(moment)
+
+
+def covered(one: Coverage) -> str:
+    """What stands behind a range of lines, and what does not, in one sentence."""
+    said = [f"signed by {one.signed_by}" if one.signed_by else "not signed"]
+    said.append(f"time stamp {one.stamped}" if one.stamped else "no time stamp")
+    said.append(f"receipt {one.receipts}" if one.receipts else "no receipt")
+    said += ["remembered by the host that made this report"] if one.memory else []
+    return f"lines {one.first:,} to {one.last:,}: {'; '.join(said)}"
+
+
+def proof(shown: Attachment) -> str:
+    """What a device answered when it was asked whether it can be written to; empty of what was not asked."""
+    known = dict(shown.read_only)
+    return "; ".join(f"{name} {known[key]}" for key, name in _PROOF.items() if key in known)
+
+
+def compared(shown: Attachment) -> str:
+    """What a look at its files found when it was taken down; empty where nobody looked."""
+    return _COMPARED.get(shown.compared, shown.compared)
+
+
+def guard(shown: Attachment) -> str:
+    """What kept others from writing to its files meanwhile."""
+    return _GUARDS.get(shown.guard, shown.guard)
+
+
+def is_digest(value: str) -> bool:
+    """Whether it is to be shown as one: in one piece, or in groups of its own."""
+    return _DIGEST.match(value) is not None
 
 
 def told(act: Act) -> list[tuple[str, str]]:
@@ -116,9 +174,8 @@ def _of_type(act: Act) -> Iterator[tuple[str, str]]:
     elif act.type == "evidence.inspected":
         yield from _inspected(data)
     elif act.type in ("evidence.attached", "evidence.detached", "evidence.exposed", "evidence.unexposed"):
-        yield from _some(
-            data, "device", "file", "target", "offset", "length", "guard", "compared", "details", "why"
-        )
+        yield from _some(data, "device", "file", "target", "offset", "length", "guard", "details", "why")
+        yield from _named(data, {"compared": "compared with what it was before"})
     elif act.type in ("evidence.mounted", "evidence.unmounted"):
         yield from _some(data, "source", "target", "driver", "options", "view", "journal", "why")
     elif act.type == "evidence.added":
@@ -126,11 +183,16 @@ def _of_type(act: Act) -> Iterator[tuple[str, str]]:
     elif act.type.startswith("custody."):
         yield from _custody(data)
     elif act.type.startswith("receipt."):
-        yield from _some(data, "to", "from", "by", "size", "head", "file", "name", "text")
+        yield from _receipt(data)
+    elif act.type == "record.reviewed":
+        yield from _review(data)
     elif act.type == "correction.added":
         yield from _some(data, "line", "field", "was", "now", "why")
     elif act.type == "log.checkpointed":
-        yield from _some(data, "n", "size", "head", "signer", "fingerprint", "reason")
+        yield from _named(data, {"n": "number"})
+        yield from _up_to(data)
+        signed = {"head": "head", "signer": "signed by", "fingerprint": "key", "reason": "reason"}
+        yield from _named(data, signed)
         if "signature" not in data:
             yield "signed", "no"
 
@@ -150,8 +212,10 @@ def _custody(data: Data) -> Iterator[tuple[str, str]]:
         "with_images",
     )
     yield from _some(data, *first)
+    if data.get("rehashed") is False and not any("rehashed" in item for item in items(data.get("exhibits"))):
+        yield "exhibits", "NOT read once more"
     for item in items(data.get("exhibits")):
-        name = text(item.get("exhibit"))
+        name = text(item.get("exhibit")) or f"{text(item.get('theirs'))} of the giver"
         said = _at_hand_over(item)
         if said:
             yield name, said
@@ -161,10 +225,15 @@ def _custody(data: Data) -> Iterator[tuple[str, str]]:
 
 
 def _at_hand_over(item: Data) -> str:
-    """Whether an exhibit was read when it changed hands, and what its last verification had come to."""
+    """Whether an exhibit was read when it changed hands, what came of it, and what its last verification had come to."""
     words = []
     if "rehashed" in item:
         words.append("read once more" if item["rehashed"] is True else "NOT read once more")
+    if "verdict" in item:
+        line = f" at line {text(item['line'])}" if "line" in item else ""
+        words.append(f"found then{line}: {text(item['verdict'])}")
+    if item.get("theirs") and item.get("exhibit"):
+        words.append(f"the giver's {text(item['theirs'])}")
     checked = mapping(item.get("checked"))
     if checked:
         words.append(f"last verified at line {text(checked.get('line'))}: {text(checked.get('verdict'))}")
@@ -195,12 +264,47 @@ def _inspected(data: Data) -> Iterator[tuple[str, str]]:
     yield from _some(data, "unreadable", "notices", "device", "target")
 
 
+def _receipt(data: Data) -> Iterator[tuple[str, str]]:
+    """Who got it or gave it, and exactly which lines it is of."""
+    yield from _some(data, "to", "from", "by", "log")
+    yield from _up_to(data)
+    names = {
+        "head": "head",
+        "file": "SHA-256 of these lines",
+        "name": "kept as",
+        "text": "SHA-256 of the receipt",
+    }
+    yield from _named(data, names)
+
+
+def _review(data: Data) -> Iterator[tuple[str, str]]:
+    """Which lines, whose, and what the verifier found then."""
+    first, last = number(data.get("first")), number(data.get("last"))
+    if first is not None and last is not None:
+        yield "lines", f"{first:,} to {last:,}"
+    names = {"head": "head", "of": "written by", "findings": "findings of the verifier then", "note": "note"}
+    yield from _named(data, names)
+
+
+def _up_to(data: Data) -> Iterator[tuple[str, str]]:
+    """The lines that a checkpoint or a receipt speaks of."""
+    lines, size = number(data.get("size")), number(data.get("bytes"))
+    if lines is not None:
+        yield "lines", f"1 to {lines:,}" + (f" ({size:,} bytes)" if size is not None else "")
+
+
+def _named(data: Data, names: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Values under names of their own."""
+    yield from ((name, text(data[key])) for key, name in names.items() if text(data.get(key)))
+
+
 def _some(data: Data, *keys: str) -> Iterator[tuple[str, str]]:
+    """Values under their keys; a count of bytes says that it is one."""
     for key in keys:
         value = text(data.get(key))
         if value:
-            size = number(data.get(key)) if key in ("offset", "length", "size") else None
-            yield key.replace("_", " "), f"{size:,}" if size is not None else value
+            size = number(data.get(key)) if key in _BYTES else None
+            yield key.replace("_", " "), f"{size:,} bytes" if size is not None else value
 
 
 def _anything(data: Data) -> Iterator[tuple[str, str]]:

@@ -95,7 +95,7 @@ def test_of_a_log_that_was_tampered_with_it_says_so_and_exits_with_1(imgkit: Img
     log.write_bytes(log.read_bytes().replace(b'"description":"laptop"', b'"description":"leptop"', 1))
     done = imgkit("case", "report", "case", "--no-record", "-o", "out.html").ended(1)
     assert "log FAILED" in done.out
-    assert "FAILED verification" in (imgkit.folder / "out.html").read_text()
+    assert "The log FAILED its verification." in (imgkit.folder / "out.html").read_text()
 
 
 def test_formats_that_there_are_not(imgkit: Imgkit, case: Path) -> None:

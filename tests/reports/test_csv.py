@@ -102,7 +102,7 @@ def test_exhibits_with_partitions_attachments_and_mounts(case: CaseView) -> None
     attached = of("attachment", content)
     assert [(row["line"], row["ended_line"], row["state"]) for row in attached] == [
         ("10", "16", "detached"),
-        ("28", "", "open"),
+        ("28", "", "begun, and no sound outcome (open); open"),
     ]
     [mount] = of("mount", content)
     assert (mount["description"], mount["state"]) == ("/run/imgkit/EX1/p1", "unmounted")

@@ -78,15 +78,15 @@ def test_equal_bytes_of_equal_views(case: CaseView, tmp_path: Path) -> None:
         "md5 DIFFERS FROM sidecar /evidence/laptop.md5",
         "the source is a file or statement that nothing protects against a change",
         "verdict recorded: mismatch; of all parts of the run: mismatch. [lines 6, 7]",
-        "1 read error is recorded:",
+        "1 range that could not be read is recorded:",
         "media: 4,096 bytes from byte 512 were not read: input/output error [line 7]",
         "Partition 1: 1,048,576 bytes from byte 1,048,576",
         "Shown as device /dev/loop3 by Jane Doe",
         "what came of it: open; its end is not recorded. [line 28]",
         "EX1: handed over from Jane Doe <jane@lab> to Bob Roe <bob@lab>, recorded by Jane Doe",
-        "NOT re-hashed for this step.",
+        "exhibits: NOT read once more",
         "seal 4711 intact",
-        "record.reviewed by Bob Roe <bob@lab>",
+        "Record reviewed, by Bob Roe <bob@lab> on 2026-05-01 09:00:25 UTC (+02:00). [line 26] lines: 1 to 23",
         (
             "evidence.hashed EX1 by Jane Doe <jane@lab>, examiner, Example Lab on 2026-05-01 09:00:17 UTC (+02:00): "
             "failed: ImageError: segment 3 is missing [lines 18, 19]"
@@ -145,7 +145,7 @@ def test_a_failed_verification_is_said_first(tmp_path: Path) -> None:
     case.forge.hash_act()
     case.forge.lines[2] = case.forge.lines[2].replace(b"laptop-ssd", b"laptop-hdd")
     text = flat(case.save())
-    assert "Result: FAILED FAIL CHAIN_BREAK" in text
+    assert "Result: FAILED Until that is explained, nothing in this sheet is shown" in text
     assert text.index("CHAIN_BREAK") < text.index("People and tools")
 
 

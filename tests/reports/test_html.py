@@ -226,8 +226,8 @@ def test_a_failed_log_says_so_first(tmp_path: Path) -> None:
     log = case.folder / "custody.jsonl"
     log.write_bytes(bytes(case.forge.text).replace(b'"number":"7"', b'"number":"8"'))
     html = made("html", forged.view_of(case.folder)).decode()
-    assert "FAILED verification" in html
-    assert "CHAIN_BREAK" in html.partition("FAILED verification")[2][:600]
+    assert "The log FAILED its verification." in html
+    assert "CHAIN_BREAK" in html.partition("FAILED its verification")[2][:600]
     assert html.index('id="findings"') < html.index('id="proof"')
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from imgkit.reports.case_uco.acts import Acts
 from imgkit.reports.case_uco.exhibits import Exhibits
 from imgkit.reports.case_uco.graph import ONTOLOGY, Graph, integer, string, strings, time
+from imgkit.reports.wording import covered
 
 if TYPE_CHECKING:
     from imgkit.reports.case_uco.graph import Ref
@@ -72,15 +73,7 @@ def _verification(graph: Graph, case: CaseView, log: Ref) -> None:
         f"{found.severity} {found.code}{f' line {found.line}' if found.line else ''}: {found.message}"
         for found in case.findings
     ]
-    for one in case.coverage:
-        stamped, receipts = one.stamped or "not", one.receipts or "none"
-        signed, memory = (
-            one.signed_by or "nobody",
-            ", remembered by the host of this export" if one.memory else "",
-        )
-        said.append(
-            f"lines {one.first} to {one.last}: signed by {signed}, stamped {stamped}, receipts {receipts}{memory}"
-        )
+    said += [covered(one) for one in case.coverage]
     said += [f"line {line} is no record that this version can read" for line in case.unread]
     said += [f"proved: {sentence}" for sentence in case.proved]
     said += [f"not proved: {sentence}" for sentence in case.not_proved]

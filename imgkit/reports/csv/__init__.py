@@ -70,7 +70,7 @@ def _act(act: Act) -> list[Value]:
         act.time.sync,
         ended.utc if ended else "",
         act.type,
-        act.exhibit,
+        ", ".join(act.exhibits),
         act.result,
         act.actor.name,
         act.actor.id,

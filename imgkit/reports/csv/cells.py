@@ -10,11 +10,12 @@ import re
 from typing import TYPE_CHECKING, BinaryIO
 
 from imgkit.custody.record import printable
+from imgkit.reports.wording import covered
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from imgkit.reports.view import CaseView, Coverage
+    from imgkit.reports.view import CaseView
 
 BOM = b"\xef\xbb\xbf"
 LONGEST = 32_000  # characters: spreadsheets cut a cell at 32,767 without a word
@@ -82,18 +83,10 @@ def about(case: CaseView) -> Iterable[tuple[str, int | None, str]]:
     for found in case.findings:
         yield "finding", found.line, f"{found.severity} {found.code}: {found.message}"
     for item in case.coverage:
-        yield "coverage", None, _covered(item)
+        yield "coverage", None, covered(item)
     for line in case.unread:
         yield "unread", line, "no record that this version can read: this report has nothing of it"
     for sentence in case.proved:
         yield "proved", None, sentence
     for sentence in case.not_proved:
         yield "not proved", None, sentence
-
-
-def _covered(item: Coverage) -> str:
-    told = [f"signed by {item.signed_by}" if item.signed_by else "not signed"]
-    told.append(f"stamped {item.stamped}" if item.stamped else "no time stamp")
-    told.append(f"receipts of {item.receipts} lines" if item.receipts else "no receipt")
-    told += ["remembered by the host of this report"] if item.memory else []
-    return f"lines {item.first} to {item.last}: {'; '.join(told)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, BinaryIO
 
 from imgkit.reports.csv.cells import about, write_rows
+from imgkit.reports.wording import compared
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,7 +102,9 @@ def _partitions(exhibit: Exhibit) -> Iterator[list[Value]]:
 def _attachment(shown: Attachment) -> Iterator[list[Value]]:
     begun, ended = shown.begun, shown.ended
     proof = "; ".join(f"{key}: {said}" for key, said in (*shown.read_only, ("guard", shown.guard)) if said)
-    state = shown.ending + (f", evidence {shown.compared}" if shown.compared else "")
+    state = shown.ending + (f": {compared(shown)}" if shown.compared else "")
+    if begun.result != "ok":
+        state = f"begun, and no sound outcome ({begun.result}); {state}"
     yield [
         "attachment",
         shown.exhibit,

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from imgkit.custody.record import printable
 from imgkit.reports.facts.exhibits import exhibits
-from imgkit.reports.facts.sentences import at, count, few, head, say, whole
-from imgkit.reports.values import in_words, items, mapping, text
+from imgkit.reports.facts.sentences import at, correction, count, few, head, say, whole
+from imgkit.reports.values import in_words, mapping, text
+from imgkit.reports.wording import covered, is_digest, title, told
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from imgkit.reports.view import Act, CaseView, Enclosed, Session
+    from imgkit.reports.view import Act, CaseView, Correction, Enclosed, Session
 
 NAME = "facts"
 _UNREAD = 200  # line numbers that are listed
@@ -56,6 +57,8 @@ def _scope(case: CaseView) -> Iterator[str]:
 def _verification(case: CaseView) -> Iterator[str]:
     yield from head("Verification of the log")
     yield f"Result: {case.verdict}"
+    if case.verdict == "FAILED":
+        yield from say("Until that is explained, nothing in this sheet is shown to be what was recorded.")
     for found in case.findings:
         place = f" {at([found.line])}" if found.line else ""
         yield from say(f"{found.severity} {found.code}: {found.message}{place}", 1)
@@ -69,12 +72,10 @@ def _verification(case: CaseView) -> Iterator[str]:
         yield "Shown by the verification:"
     for sentence in case.proved:
         yield from say(f"- {sentence}", 1)
+    if case.coverage:
+        yield "What stands behind the lines:"
     for one in case.coverage:
-        told = [f"signed by {one.signed_by}" if one.signed_by else "not signed"]
-        told.append(f"time stamp {one.stamped}" if one.stamped else "no time stamp")
-        told.append(f"receipts of {one.receipts} lines" if one.receipts else "no receipt")
-        told += ["remembered by the host of this sheet"] if one.memory else []
-        yield from say(f"Lines {one.first:,} to {one.last:,}: {', '.join(told)}.", 1)
+        yield from say(f"- {covered(one)}", 1)
 
 
 def _not_proved(case: CaseView) -> Iterator[str]:
@@ -127,22 +128,10 @@ def _custody(case: CaseView) -> Iterator[str]:
 def _step(act: Act) -> Iterator[str]:
     """One step: who, whom, what of it; then what it says of each exhibit."""
     about = ", ".join(act.exhibits) or "no exhibit named"
-    data = dict(act.data)
-    people = "".join(f" {key} {_named(data.pop(key))}" for key in ("from", "to") if key in data)
+    people = "".join(f" {key} {_named(act.data[key])}" for key in ("from", "to") if key in act.data)
     word = _CUSTODY.get(act.type, act.type)
     yield from say(f"{about}: {word}{people}, recorded by {act.actor} on {act.when}. {at(act.lines)}")
-    listed = items(data.pop("exhibits", None))
-    if data.get("rehashed") is False:
-        yield from say("NOT re-hashed for this step.", 1)
-    for key, said in (*data.items(), ("reason", act.reason), ("authority", act.authority)):
-        if text(said):
-            yield from say(f"{key}: {text(said)}", 1)
-    for item in listed:
-        name = text(item.get("exhibit"))
-        rest = {key: value for key, value in item.items() if key not in ("exhibit", "digests")}
-        yield from say(f"{name}: {in_words(rest) or 'nothing further stated'}", 1)
-        for algorithm, value in sorted(mapping(item.get("digests")).items()):
-            yield from whole(f"{algorithm} {text(value)}")
+    yield from _details((name, value) for name, value in told(act) if name not in ("from", "to"))
 
 
 def _named(person: object) -> str:
@@ -157,10 +146,8 @@ def _statements(case: CaseView) -> Iterator[str]:
         signer = f"signed by {item.signer} ({item.fingerprint})" if item.signer else "not signed"
         words = f"Checkpoint of lines 1 to {item.size:,} on {item.act.when}, {signer}"
         found.append(say(f"{words}. {at([item.line])}"))
-    found += [
-        say(f"{act.type} by {act.actor} on {act.when}: {in_words(act.data)} {at(act.lines)}")
-        for act in (*case.stamps, *case.receipts, *case.reviews)
-    ]
+    found += [correction(one) for one in _corrections(case)]
+    found += [_statement(act) for act in (*case.stamps, *case.receipts, *case.reviews)]
     yield from few(found)
     if not found:
         yield "None recorded."
@@ -173,6 +160,22 @@ def _note(item: Enclosed) -> Iterator[str]:
         f"{item.kind.capitalize()}{about} by {item.act.actor} on {item.act.when}: {said} {at([item.line])}"
     )
     yield from whole(f"SHA-256 {item.sha256}")
+
+
+def _corrections(case: CaseView) -> list[Correction]:
+    """Those that no exhibit tells."""
+    told_of = {one.line for exhibit in case.exhibits for one in exhibit.corrections}
+    return [one for one in case.corrections if one.line not in told_of]
+
+
+def _statement(act: Act) -> Iterator[str]:
+    yield from say(f"{title(act)}, by {act.actor} on {act.when}. {at(act.lines)}")
+    yield from _details(told(act))
+
+
+def _details(found: Iterable[tuple[str, str]]) -> Iterator[str]:
+    for name, value in found:
+        yield from whole(f"{name} {value}") if is_digest(value) else say(f"{name}: {value}", 1)
 
 
 def _unfinished(case: CaseView) -> Iterator[str]:

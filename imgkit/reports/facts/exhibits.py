@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from imgkit.reports.facts.sentences import at, count, few, head, say, tool, whole
+from imgkit.reports.facts.sentences import at, correction, count, few, head, say, tool, whole
 from imgkit.reports.values import in_words, text
+from imgkit.reports.wording import compared, guard, part, proof
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -16,6 +17,12 @@ _PROTECTION = {
     "loose": "a file or statement that nothing protects against a change",
     "log": "a line of a custody log",
     "signed": "a signed statement",
+}
+
+# Why nothing was compared: a digest may well be stated of what cannot be read.
+_UNCOMPARED = {
+    "unreadable": "No digest was compared: there were read errors.",
+    "no-reference": "Nothing that states a digest was at hand.",
 }
 
 
@@ -44,11 +51,7 @@ def _exhibit(exhibit: Exhibit) -> Iterator[str]:
             yield from say(f"{word}, as stated: {said}. {at([exhibit.line])}", 1)
     yield from few([say(f"File {f.path}{_bytes(f.bytes)}. {at([exhibit.line])}", 1) for f in exhibit.files])
     for said_later in exhibit.corrections:
-        yield from say(
-            f"Line {said_later.of}, {said_later.field}: corrected from {said_later.was!r} to {said_later.now!r} by "
-            f"{said_later.actor} on {said_later.time}, because: {said_later.why} {at([said_later.line])}",
-            1,
-        )
+        yield from correction(said_later, 1)
     yield from _digests(exhibit)
     yield from _comparisons(exhibit)
     yield from _read_errors(exhibit)
@@ -81,7 +84,7 @@ def _computed(group: Sequence[OwnDigest]) -> Iterator[str]:
         else ""
     )
     yield from say(
-        f"Digests of {first.of}{place}, computed by {act.actor} with {tool(act)}, begun {act.time}, "
+        f"Digests of {part(first.of)}{place}, computed by {act.actor} with {tool(act)}, begun {act.time}, "
         f"ended {act.ended or 'at a time not recorded'}: {at(act.lines)}",
         1,
     )
@@ -113,9 +116,10 @@ def _comparisons(exhibit: Exhibit) -> Iterator[str]:
 
 
 def _compared(group: Sequence[Comparison], verdict: str, act: Act) -> Iterator[str]:
-    of = text(act.data.get("of"))
+    of = part(text(act.data.get("of")))
+    what = "Reading" if act.type == "evidence.hashed" else "Comparison"
     yield from say(
-        f"Comparison of {of} by {act.actor} with {tool(act)} on {act.when}, {verdict}. {at(act.lines)}", 1
+        f"{what} of {of} by {act.actor} with {tool(act)} on {act.when}, {verdict}. {at(act.lines)}", 1
     )
     for held in group:
         yield from say(f"{held.algorithm} {'equals' if held.matches else 'DIFFERS FROM'} {held.source}", 2)
@@ -125,20 +129,20 @@ def _compared(group: Sequence[Comparison], verdict: str, act: Act) -> Iterator[s
         meaning = _PROTECTION.get(held.protection, "not stated")
         yield from say(f"the source is {meaning}", 3)
     if not group:
-        yield from say("Nothing that states a digest was at hand.", 2)
+        yield from say(_UNCOMPARED.get(text(act.data.get("verdict")), "No comparison is recorded."), 2)
 
 
 def _read_errors(exhibit: Exhibit) -> Iterator[str]:
-    errors = exhibit.read_errors
+    errors = exhibit.unread
     if not errors:
         if exhibit.own:
             yield "  No read errors are recorded."
         return
-    yield f"  {count(len(errors), 'read error is', 'read errors are')} recorded:"
+    yield f"  {count(len(errors), 'range that could not be read is', 'ranges that could not be read are')} recorded:"
     yield from few(
         [
             say(
-                f"{e.of}: {e.length:,} bytes from byte {e.offset:,} were not read: {e.reason} {at([e.line])}",
+                f"{part(e.of)}: {e.length:,} bytes from byte {e.offset:,} were not read: {e.reason} {at(e.lines)}",
                 2,
             )
             for e in errors
@@ -184,12 +188,12 @@ def _shown(item: Attachment) -> Iterator[str]:
         words = f"Begun to be shown as {item.kind} by {begun.actor} with {tool(begun)} on {begun.when}; "
         words += f"what came of it: {begun.result}; {end}."
     yield from say(f"{words} {at(lines)}", 1)
-    proof = [f"{key} {value}" for key, value in item.read_only]
-    proof += [f"guard {item.guard}"] if item.guard else []
-    if proof:
-        yield from say(f"Read back as proof that it was read-only: {', '.join(proof)}.", 2)
+    if answers := proof(item):
+        yield from say(f"Read back from the device when it was made: {answers}.", 2)
+    if item.guard:
+        yield from say(f"Guard: {guard(item)}.", 2)
     if item.compared:
-        yield from say(f"At its end the evidence was looked at: {item.compared}.", 2)
+        yield from say(f"Looked at when it ended: {compared(item)}.", 2)
     for words in item.details:
         yield from say(words, 2)
     for mount in item.mounts:

@@ -10,7 +10,7 @@ from imgkit.custody.record import printable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from imgkit.reports.view import Act
+    from imgkit.reports.view import Act, Correction
 
 WIDTH = 100
 _LONGEST = 2_000  # characters of one text; the log has the rest
@@ -37,6 +37,15 @@ def head(title: str) -> Iterator[str]:
     """A title, underlined."""
     yield title
     yield "-" * len(title)
+
+
+def correction(one: Correction, indent: int = 0) -> Iterator[str]:
+    """What somebody said later of a line, which stays as it is."""
+    yield from say(
+        f"Line {one.of}, {one.field}: corrected from {one.was!r} to {one.now!r} by {one.actor} on {one.time}, "
+        f"because: {one.why} {at([one.line])}",
+        indent,
+    )
 
 
 def few(found: Sequence[Iterable[str]]) -> Iterator[str]:

@@ -146,8 +146,9 @@ def _banner(case: CaseView) -> Markup:
             for one in failures[:10]
         )
         more = [el("p", f"and {len(failures) - 10:,} more, below")] if len(failures) > 10 else []  # noqa: PLR2004  (as listed)
-        words = el("p", "The log FAILED verification: it is not what it says.", cls="big")
-        return el("div", words, el("ul", *listed), *more, cls="banner bad", role="alert")
+        words = el("p", "The log FAILED its verification.", cls="big")
+        meaning = el("p", "Until that is explained, nothing in this report is shown to be what was recorded.")
+        return el("div", words, meaning, el("ul", *listed), *more, cls="banner bad")
     if case.verdict != "in order":
         words = el("p", "The log can be neither passed nor failed.", cls="big")
         why = el(
@@ -155,8 +156,32 @@ def _banner(case: CaseView) -> Markup:
             "A newer version of the tool wrote a part of it. What follows is only what this version can read.",
         )
         return el("div", words, why, cls="banner warn")
-    told = f"{warnings:,} warnings stand, and are listed below." if warnings else "No warning stands."
-    return el("div", el("p", "The log is in order.", cls="big"), el("p", told), cls="banner good")
+    told = {0: "No warning stands.", 1: "One warning stands, and is listed below."}
+    outside = _vouched(case)
+    return el(
+        "div",
+        el("p", "The log is in order.", cls="big"),
+        el("p", told.get(warnings, f"{warnings:,} warnings stand, and are listed below.")),
+        el("p", _outside(outside, case.lines)),
+        cls="banner good" if outside else "banner warn",
+    )
+
+
+def _vouched(case: CaseView) -> int:
+    """The last line that a trusted signature, a trusted time stamp or a receipt covers, with all before it; else 0."""
+    return max((one.last for one in case.coverage if one.vouched), default=0)
+
+
+def _outside(last: int, lines: int) -> str:
+    """What the log's own order cannot show: whoever holds a log can write another that is in order, too."""
+    if not last:
+        return (
+            "No trusted signature, trusted time stamp or receipt covers any line: "
+            "nothing here shows that the log was not written anew as a whole."
+        )
+    named = "a trusted signature, a trusted time stamp or a receipt held by others"
+    rest = f"; nothing of the kind covers lines {last + 1:,} to {lines:,}" if last < lines else ""
+    return f"Lines 1 to {last:,} are covered by {named}{rest}."
 
 
 def _warned(case: CaseView) -> set[str]:

@@ -7,27 +7,16 @@ from typing import TYPE_CHECKING
 from imgkit.reports.html.division import division
 from imgkit.reports.html.markup import Markup, digest, el, facts, join, said, section, table, text
 from imgkit.reports.html.pieces import corrections, line_link, notes, verdict_mark, when
-from imgkit.reports.wording import human, part
+from imgkit.reports.wording import compared, guard, human, part, proof
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from imgkit.reports.exhibits import Attachment, Exhibit, File, OwnDigest
     from imgkit.reports.view import Act, CaseView, Verdict
 
 FILES_SHOWN = 12
-_PROOF = {
-    "read_only": "read-only",
-    "blkroget": "BLKROGET",
-    "lo_flags": "loop flags",
-    "sysfs_ro": "sysfs read-only",
-    "offset": "offset",
-    "sizelimit": "size limit",
-    "block_size": "block size",
-    "diskseq": "disk sequence",
-    "sectors_written": "sectors written",
-    "sectors_discarded": "sectors discarded",
-}
+LINES_SHOWN = 3
 
 
 def overview(case: CaseView) -> Markup:
@@ -38,7 +27,7 @@ def overview(case: CaseView) -> Markup:
             join((said(item.description or _first_path(item)), _corrected(item))),
             _image(item),
             _last(item.verdict),
-            str(len(item.read_errors)) if item.read_errors else "none",
+            _unread(item),
         )
         for at, item in enumerate(case.exhibits, start=1)
     )
@@ -50,23 +39,23 @@ def alarms(case: CaseView) -> Markup:
     """What is wrong with the evidence itself, however sound the log is."""
     wrong = []
     for item in case.exhibits:
-        last = item.verdict
-        if last is not None and (last.overall or last.verdict) in ("mismatch", "unreadable"):
-            words = (
-                ": last verified ",
-                verdict_mark(last.overall or last.verdict),
-                ", ",
-                line_link(last.line),
-            )
-            wrong.append(el("li", said(item.name), *words))
+        for last in item.faults:
+            of = "" if last.overall or last.of == "media" else f", {part(last.of)}"
+            verdict = verdict_mark(last.overall or last.verdict)
+            wrong.append(el("li", said(item.name), f"{of}: last found ", verdict, ", ", line_link(last.line)))
         changed = [act for act in item.changes if act.type == "evidence.changed"]
         if changed:
             wrong.append(el("li", said(item.name), ": found changed, ", line_link(changed[-1].line)))
     if not wrong:
         return Markup("")
-    return el(
-        "div", el("p", "Evidence is not as it was stated.", cls="big"), el("ul", *wrong), cls="banner bad"
-    )
+    words = "Evidence is not as it was stated, or could not be read."
+    return el("div", el("p", words, cls="big"), el("ul", *wrong), cls="banner bad")
+
+
+def _unread(item: Exhibit) -> str:
+    """How many ranges could not be read, however often somebody tried."""
+    found = len(item.unread)
+    return f"{found:,} {'range' if found == 1 else 'ranges'}" if found else "none recorded"
 
 
 def _image(item: Exhibit) -> Markup:
@@ -236,13 +225,21 @@ def _differing(expected: str, actual: str) -> Iterator[Markup]:
 
 def _read_errors(item: Exhibit) -> Markup:
     rows = (
-        (said(part(one.of)), f"{one.offset:,}", f"{one.length:,}", said(one.reason), line_link(one.line))
-        for one in item.read_errors
+        (said(part(one.of)), f"{one.offset:,}", f"{one.length:,}", said(one.reason), _each(one.lines))
+        for one in item.unread
     )
-    found = table(
-        "Bytes that could not be read", ("Of", "Offset", "Length", "Reason", "Record"), rows, right=(1, 2)
-    )
+    headers = ("Of", "Offset", "Length", "Reason", "Record")
+    found = table("Ranges that could not be read, in bytes", headers, rows, right=(1, 2))
     return section("Read errors", "", found, level=4)
+
+
+def _each(lines: Sequence[int]) -> Markup:
+    """Every line that says so, but of many the first and the last."""
+    if len(lines) <= LINES_SHOWN:
+        return join(word for at, line in enumerate(lines) for word in (", " if at else "", line_link(line)))
+    return join(
+        (line_link(lines[0]), f", and {len(lines) - 1:,} times again, last at ", line_link(lines[-1]))
+    )
 
 
 def _changes(item: Exhibit) -> Markup:
@@ -271,38 +268,51 @@ def _details(act: Act) -> Markup:
 
 
 def _visible(item: Exhibit) -> Markup:
-    return section(
-        "Where it was visible, read-only", "", *(_presence(one) for one in item.attachments), level=4
-    )
+    return section("Where it was visible", "", *(_presence(one) for one in item.attachments), level=4)
 
 
 def _presence(one: Attachment) -> Markup:
     where = "" if one.offset is None or one.length is None else f"{one.length:,} bytes at {one.offset:,} as "
     rows = [
-        ("From", join((when(one.begun.when), " ", line_link(one.line), ", by ", said(str(one.begun.actor))))),
+        (
+            "From",
+            join(
+                (
+                    when(one.begun.when),
+                    " ",
+                    line_link(one.line),
+                    ", by ",
+                    said(str(one.begun.actor)),
+                    *_came(one),
+                )
+            ),
+        ),
         ("Until", _ended(one)),
         ("Mounted at", _mounts(one)),
-        ("Proof", _proof(one)),
+        ("Read back", said(proof(one))),
+        ("Guard", said(guard(one))),
     ]
-    return el("div", el("p", el("b", where, said(one.device))), facts(rows), cls="presence")
+    device = said(one.device) or text("a device" if one.kind == "device" else "a file")
+    return el("div", el("p", el("b", where, device)), facts(rows), cls="presence")
+
+
+def _came(one: Attachment) -> Iterator[Markup]:
+    """Where no outcome says that it came about."""
+    if one.begun.result != "ok":
+        words = {"open": "no outcome recorded"}.get(one.begun.result, one.begun.result)
+        yield join((Markup("<br>"), el("b", f"begun; {words}", cls="v warn")))
 
 
 def _ended(one: Attachment) -> Markup:
+    if one.ended is None and one.begun.result != "ok":
+        return el("b", "no end recorded", cls="v warn")
     if one.ended is None:
         return el("b", "still there, as far as the log says", cls="v warn")
     words = [when(one.ended.when), " ", line_link(one.ended.line), text(f", {one.ending}")]
     if one.compared:
         kind = "good" if one.compared == "unchanged" else "bad" if one.details else "warn"
-        words += [Markup("<br>"), el("b", f"evidence {one.compared}", cls=f"v {kind}")]
+        words += [Markup("<br>"), el("b", compared(one), cls=f"s {kind}")]
     return join((*words, *(join((Markup("<br>"), said(detail))) for detail in one.details)))
-
-
-def _proof(one: Attachment) -> Markup:
-    """What the kernel answered when it was asked."""
-    known = dict(one.read_only)
-    words = [f"{name} {known.pop(key)}" for key, name in _PROOF.items() if key in known]
-    words += [f"guard {one.guard}"] if one.guard else []
-    return said("; ".join(words))
 
 
 def _mounts(one: Attachment) -> Markup:

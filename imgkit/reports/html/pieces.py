@@ -32,7 +32,10 @@ def when(moment: Moment) -> Markup:
 def verdict_mark(verdict: str) -> Markup:
     """A verdict, by its colour and in words."""
     kind, words = _VERDICTS.get(verdict, ("warn", verdict))
-    return el("b", words, cls=f"v {kind}")
+    mark = el("b", words, cls=f"v {kind}")
+    return (
+        join((mark, el("small", ", not compared with the acquisition"))) if verdict == "unchanged" else mark
+    )
 
 
 def corrections(said_later: tuple[Correction, ...]) -> Markup:

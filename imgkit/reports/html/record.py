@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from imgkit.reports.html.markup import Markup, digest, el, facts, folded, join, said, table, text
 from imgkit.reports.html.pieces import corrections, line_link, when
-from imgkit.reports.wording import stamp, title, told
+from imgkit.reports.wording import is_digest, stamp, title, told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
     from imgkit.reports.view import Act, CaseView, Session
 
 CHUNK = 250  # acts of a fold: what is not on the screen is not laid out
-_HASH = re.compile(r"[0-9a-f]{32,128}\Z")
 _RESULTS = {"ok": "good", "failed": "bad", "interrupted": "bad", "unknown": "warn", "open": "warn"}
 _STATIONS = (
     "evidence.added",
@@ -64,7 +62,13 @@ def coverage(case: CaseView) -> Markup:
         )
         for one in case.coverage
     ]
-    headers = ("Lines", "Signed by", "Time stamp", "Receipt held by others", "Memory of this host")
+    headers = (
+        "Lines",
+        "Signed by",
+        "Time stamp",
+        "Receipt held by others",
+        "Memory of the host that verified",
+    )
     return table("What stands behind the lines", headers, rows)
 
 
@@ -154,7 +158,9 @@ def tools(case: CaseView) -> Markup:
             said(f"Python {key[2]}, Linux {key[3]}" if key[2] or key[3] else ""),
             said(key[4]),
             said(key[5]),
-            f"{len(runs):,} from line {runs[0].line}",
+            f"{len(runs):,}, the first from line {runs[0].line:,}"
+            if runs[1:]
+            else f"1, from line {runs[0].line:,}",
         )
         for key, runs in same.items()
     )
@@ -193,6 +199,8 @@ def _act(act: Act) -> Markup:
 
 
 def _clock(act: Act) -> Iterator[Markup]:
+    if act.time.sync not in ("", "ok"):
+        yield el("small", " clock not synchronised")
     if act.late:
         yield el("small", f" recorded late, {stamp(act.time)}")
 
@@ -210,7 +218,7 @@ def _told(act: Act) -> Markup:
         el(
             "span",
             el("span", f"{name} ", cls="q"),
-            digest(value) if _HASH.match(value) else said(value),
+            digest(value) if is_digest(value) else said(value),
             cls="f",
         )
         for name, value in told(act)
@@ -218,4 +226,4 @@ def _told(act: Act) -> Markup:
 
 
 def _value(value: str) -> Markup:
-    return digest(value) if _HASH.match(value) else said(value)
+    return digest(value) if is_digest(value) else said(value)
