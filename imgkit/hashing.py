@@ -11,7 +11,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self
 
-from imgkit.errors import MediaReadError, UsageError
+from imgkit.errors import HostError, MediaReadError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -173,6 +173,7 @@ class HashPass:
 BUFFER = 8 << 20
 BUFFERS = 2
 REASONS = 1000  # of read errors kept with their reason
+_FEWER = "raise the limit on processes and threads (ulimit -u), or compute fewer digests in one run"
 _SECTOR = 512  # where the media states no sector size
 
 _Bad = tuple[int, int, str]  # offset, length, reason
@@ -199,6 +200,9 @@ def hash_range(
         algorithms: Keys of HASH_ALGORITHMS; each name once.
         zero_fill: Also return the digests with unreadable sectors as zeros.
         progress: Called from this thread with the number of bytes done so far.
+
+    Raises:
+        HostError: A thread cannot be started, or a library gives up.
     """
     forget = length > _half_of_memory()
     size = min(BUFFER, length)
@@ -300,22 +304,31 @@ class _Ring:
         self._users = [0] * BUFFERS
         self._lock = threading.Lock()
         self._hashers = {name: HASH_ALGORITHMS[name][0]() for name in algorithms}
+        self._failures: dict[str, BaseException] = {}  # of an algorithm, once
         self._queues: list[queue.SimpleQueue[tuple[int, int] | None]] = []
         self._threads: list[threading.Thread] = []
 
     def __enter__(self) -> Self:
-        for hasher in self._hashers.values():
-            pending: queue.SimpleQueue[tuple[int, int] | None] = queue.SimpleQueue()
-            thread = threading.Thread(target=self._work, args=(hasher, pending), daemon=True)
-            self._queues.append(pending)
-            self._threads.append(thread)
-            thread.start()
+        try:
+            for name, hasher in self._hashers.items():
+                pending: queue.SimpleQueue[tuple[int, int] | None] = queue.SimpleQueue()
+                thread = threading.Thread(target=self._work, args=(name, hasher, pending), daemon=True)
+                thread.start()
+                self._queues.append(pending)
+                self._threads.append(thread)
+        except RuntimeError as error:  # a limit on threads
+            self._stop()
+            raise HostError(f"cannot start a thread to hash in: {error}", hint=_FEWER) from error
         return self
 
-    def _work(self, hasher: Hasher, pending: queue.SimpleQueue[tuple[int, int] | None]) -> None:
+    def _work(self, name: str, hasher: Hasher, pending: queue.SimpleQueue[tuple[int, int] | None]) -> None:
         while (item := pending.get()) is not None:
             slot, length = item
-            hasher.update(self.buffers[slot][:length])
+            try:
+                if name not in self._failures:
+                    hasher.update(self.buffers[slot][:length])
+            except BaseException as error:  # noqa: BLE001  (a panic of blake3 is no Exception; raised by the reader)
+                self._failures[name] = error
             with self._lock:
                 self._users[slot] -= 1
                 last = self._users[slot] == 0
@@ -323,7 +336,18 @@ class _Ring:
                 self._free.put(slot)
 
     def free_slot(self) -> int:
-        return self._free.get()
+        slot = self._free.get()
+        self._refuse_failures()
+        return slot
+
+    def _refuse_failures(self) -> None:
+        """A hasher that missed bytes has no digest of the range.
+
+        Raises:
+            HostError: The library failed, as blake3 does where it may start no threads.
+        """
+        for name, error in self._failures.items():
+            raise HostError(f"cannot compute {name}: {error}", hint=_FEWER) from error
 
     def give(self, slot: int, length: int) -> None:
         self._users[slot] = len(self._queues)
@@ -334,6 +358,7 @@ class _Ring:
 
     def finish(self) -> tuple[Digest, ...]:
         self._stop()
+        self._refuse_failures()
         return tuple(Digest(name, hasher.hexdigest()) for name, hasher in self._hashers.items())
 
     def _stop(self) -> None:

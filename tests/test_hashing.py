@@ -6,12 +6,13 @@ import hashlib
 import shutil
 import subprocess
 import sys
+import threading
 import tracemalloc
 from collections import Counter
 
 import pytest
 
-from imgkit.errors import CorruptMedia, MediaReadError, UsageError
+from imgkit.errors import CorruptMedia, HostError, MediaReadError, UsageError
 from imgkit.hashing import BUFFER, BUFFERS, HASH_ALGORITHMS, REASONS, Digest, algorithm_name, hash_range
 from tests.conftest import need
 
@@ -300,6 +301,57 @@ def test_media_larger_than_memory_does_not_fill_the_page_cache(monkeypatch: pyte
         (3, 2 * BUFFER),
         (BUFFER + 3, BUFFER + 2),
     ]  # each border once inside
+
+
+class Panic(BaseException):
+    """As pyo3 raises it: no Exception."""
+
+
+class Failing:
+    """A hasher that gives up at its second buffer."""
+
+    def __init__(self) -> None:
+        self.updates = 0
+
+    def update(self, data: memoryview, /) -> None:
+        self.updates += 1
+        if self.updates == 2:
+            raise Panic(f"no thread for {len(data)} bytes")
+
+    def digest(self) -> bytes:
+        return bytes(16)
+
+    def hexdigest(self) -> str:
+        return "0" * 32
+
+
+@pytest.mark.parametrize("buffers", [2, 7])
+def test_a_hasher_that_gives_up_has_no_digest_and_nobody_waits_for_it(
+    monkeypatch: pytest.MonkeyPatch, buffers: int
+) -> None:
+    monkeypatch.setattr("imgkit.hashing.BUFFER", 4096)
+    monkeypatch.setitem(HASH_ALGORITHMS, "md5", (Failing, 16))
+    content = pattern(buffers * 4096)
+    before = threading.active_count()
+    with pytest.raises(HostError, match="cannot compute md5: no thread for 4096 bytes"):
+        hash_range(Media(content), 0, len(content), algorithms=["sha256", "md5"])
+    assert threading.active_count() == before
+
+
+def test_a_limit_on_threads_is_said_and_leaves_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
+    started: list[threading.Thread] = []
+
+    def limited(thread: threading.Thread) -> None:
+        if started:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    with pytest.raises(HostError, match="cannot start a thread to hash in"):
+        hash_range(Media(b"abc"), 0, 3, algorithms=["md5", "sha1"])
+    assert not started[0].is_alive()
 
 
 # -- Digest ----------------------------------------------------------------------------------------
