@@ -8,6 +8,7 @@ import typer
 
 from imgkit.cli import options
 from imgkit.cli.checkpoint import SignerOption
+from imgkit.cli.exit_codes import MISMATCH, TROUBLE
 from imgkit.cli.output import Progress, emit, notice, say
 from imgkit.errors import UsageError
 
@@ -16,7 +17,13 @@ if TYPE_CHECKING:
 
 Document = dict[str, Any]
 
-MISMATCH, TROUBLE = 1, 3  # exit codes
+_HANG = 13  # where the text of a fact begins
+_VERDICTS = {
+    "mismatch": "MISMATCH: it is not what was recorded",
+    "unreadable": "UNREADABLE: a part of it cannot be read",
+    "no-reference": "read, but no digest is known to compare with",
+    "unchanged": "unchanged since it was first read here",
+}
 
 
 def _text(name: str, help_text: str) -> Any:
@@ -25,7 +32,12 @@ def _text(name: str, help_text: str) -> Any:
 
 ExhibitsOption = Annotated[
     list[str] | None,
-    typer.Option("--exhibit", metavar="EX1", help="Which exhibit; may be repeated.", show_default=False),
+    typer.Option(
+        "--exhibit",
+        metavar="EX1",
+        help="Which exhibit; may be repeated. All that you hold by default.",
+        show_default=False,
+    ),
 ]
 ImagesOption = Annotated[
     list[str] | None,
@@ -46,20 +58,20 @@ AuthorisedOption = Annotated[
         show_default=False,
     ),
 ]
-NotRehashedOption = Annotated[
-    bool, typer.Option("--not-rehashed", help="Do not ask for every image; recorded with --reason.")
-]
 ToOption = Annotated[
     str | None, typer.Option("--to", metavar="'NAME <ID>'", help="Who gets it.", show_default=False)
 ]
 BagOption = Annotated[
     str | None,
-    typer.Option("-o", "--output", metavar="BAG", help="Folder for the bag; new.", show_default=False),
+    typer.Option("-o", "--output", metavar="BAG", help="Folder to make for the bag.", show_default=False),
 ]
 BagOnlyOption = Annotated[
     int | None,
     typer.Option(
-        "--bag-only", metavar="LINE", help="Make the bag of that hand-over again.", show_default=False
+        "--bag-only",
+        metavar="LINE",
+        help="Hand nothing over: make the bag of the hand-over at that line (again).",
+        show_default=False,
     ),
 ]
 
@@ -77,7 +89,12 @@ def transfer(
         bool, typer.Option("--with-images", help="Put copies of the images into the bag.")
     ] = False,
     image: ImagesOption = None,
-    not_rehashed: NotRehashedOption = False,
+    not_rehashed: Annotated[
+        bool,
+        typer.Option(
+            "--not-rehashed", help="Do not read the images once more; needs --reason, and is recorded."
+        ),
+    ] = False,
     bag_only: BagOnlyOption = None,
     signer: SignerOption = None,
     case: options.CaseOption = None,
@@ -97,6 +114,19 @@ def transfer(
     if (to is None) == (bag_only is None):
         raise UsageError("say who gets it, or which hand-over the bag is of", hint="--to 'NAME <ID>'")
     _check_reason(not_rehashed, reason)
+    stated = {
+        "--exhibit": exhibit,
+        "--purpose": purpose,
+        "--method": method,
+        "--place": place,
+        "--condition": condition,
+        "--seal": seal,
+        "--with-images": with_images,
+        "--not-rehashed": not_rehashed,
+    }
+    if bag_only is not None and any(stated.values()):
+        names = ", ".join(name for name, value in stated.items() if value)
+        raise UsageError(f"--bag-only makes the bag as line {bag_only} has it: leave {names} out")
     places = _places(image)
     wish = None
     if to is not None:
@@ -131,7 +161,7 @@ def _told_transfer(document: Document, *, quiet: bool) -> int:
     verdicts = document["verdicts"]
     if document["transferred"] is None:
         for name in document["refused"]:
-            notice(f"{name}: {verdicts[name]}")
+            notice(f"{name}: {_VERDICTS.get(verdicts[name], verdicts[name])}")
         notice("nothing was handed over; to hand it over as it is: --not-rehashed --reason TEXT")
         return MISMATCH if "mismatch" in verdicts.values() else TROUBLE
     if not quiet:
@@ -148,16 +178,30 @@ def _told_transfer(document: Document, *, quiet: bool) -> int:
 def receive(
     bag: Annotated[str, typer.Argument(metavar="BAG", help="Folder that was handed over.")],
     image: ImagesOption = None,
-    not_rehashed: NotRehashedOption = False,
+    not_rehashed: Annotated[
+        bool,
+        typer.Option(
+            "--not-rehashed",
+            help="Receive without the images that are not there; needs --reason, and is recorded.",
+        ),
+    ] = False,
     receipt: Annotated[
         str | None,
         typer.Option(
-            "--receipt", metavar="TEXT|FILE", help="Receipt that came another way.", show_default=False
+            "--receipt",
+            metavar="TEXT|FILE",
+            help="Receipt that came another way than the bag, such as by mail.",
+            show_default=False,
         ),
     ] = None,
     signers: Annotated[
         str | None,
-        typer.Option("--signers", metavar="FILE", help="Whom you trust to sign.", show_default=False),
+        typer.Option(
+            "--signers",
+            metavar="FILE",
+            help="List of keys whose signatures you trust (allowed_signers).",
+            show_default=False,
+        ),
     ] = None,
     method: Annotated[str | None, _text("--method", "How it came.")] = None,
     place: Annotated[str | None, _text("--place", "Where it is now.")] = None,
@@ -205,10 +249,10 @@ def receive(
         document = take_over(examination, arrival, progress=step)
     if as_json:
         emit(document)
-    return _told_receive(document, quiet=as_json)
+    return _told_receive(document, quiet=as_json, wants_receipt=output is not None)
 
 
-def _told_receive(document: Document, *, quiet: bool) -> int:
+def _told_receive(document: Document, *, quiet: bool, wants_receipt: bool) -> int:
     if document["received"] is None:
         for problem in document["problems"][:20]:
             notice(problem)
@@ -219,13 +263,22 @@ def _told_receive(document: Document, *, quiet: bool) -> int:
         _say_person("received", document["received"], "from", document["from"])
         for one in document["exhibits"]:
             name = one.get("exhibit", "no exhibit here yet")
-            say(f"{one['theirs']}: {name}, {one.get('verdict', 'NOT RE-HASHED')}")
-        if document["findings"]:
-            say(f"their log    {', '.join(document['findings'])}")
+            verdict = one.get("verdict", "NOT RE-HASHED")
+            say(f"{one['theirs']}: {name}, {_VERDICTS.get(verdict, verdict)}")
+        for text in document["warnings"]:
+            say(f"their log    {text}", hang=_HANG)
         say(f"receipt      {document['receipt']}")
+        say(f"             {_where_receipt(document)}", hang=_HANG)
     if "mismatch" in verdicts:
         return MISMATCH
-    return TROUBLE if "unreadable" in verdicts else 0
+    unwritten = wants_receipt and document["receipt_for_giver"] is None
+    return TROUBLE if unwritten or "unreadable" in verdicts else 0
+
+
+def _where_receipt(document: Document) -> str:
+    giver = document["from"]["name"]
+    path = document["receipt_for_giver"] or document["receipt_file"]
+    return f"send this line to {giver}, who keeps it; it is in {path}"
 
 
 def _check_reason(not_rehashed: bool, reason: str | None) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import shutil
-import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,15 +20,16 @@ from imgkit.errors import CustodyError
 from imgkit.linux.files import acting_as, renameat2_noreplace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from imgkit.linux.files import Identity
 
 DECLARATION, INFO = "bagit.txt", "bag-info.txt"
 MANIFEST, TAG_MANIFEST = "manifest-sha256.txt", "tagmanifest-sha256.txt"
 PAYLOAD = "data"
-_DECLARED = b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
+DECLARED = b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
 _BLOCK = 1 << 20
+_NOT_IN_A_NAME = frozenset('%\\/\ufffd<>:"|?*')  # codes in manifests; what FAT, exFAT and Windows refuse
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ def write_bag(
     """
     path = os.path.abspath(path)
     around, name = os.path.split(path)
-    temp = os.path.join(around, f".{name[:60]}.{new_uuid()}.tmp")
+    temp = os.path.join(around, f"{_unfinished(name)}{new_uuid()}.tmp")
     made, writer = temp, _Writer(temp, identity, progress)
     with told(f"make the bag {path!r}", given=True):
         with acting_as(identity):
@@ -107,6 +108,22 @@ def write_bag(
                 shutil.rmtree(made)
             raise
     return bag
+
+
+def _unfinished(name: str) -> str:
+    """What the name of a bag begins with that is not whole yet."""
+    return f".{name[:40]}."  # at most 160 bytes of UTF-8: with what follows no file system finds it too long
+
+
+def left_over(path: str) -> list[str]:
+    """Return the folders that runs left, or fill now, which make a bag of that name.
+
+    Raises:
+        OSError: As the kernel says.
+    """
+    around, name = os.path.split(os.path.abspath(path))
+    pattern = re.compile(re.escape(_unfinished(name)) + r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.tmp")
+    return sorted(os.path.join(around, one) for one in os.listdir(around) if pattern.fullmatch(one))
 
 
 class _Writer:
@@ -132,7 +149,7 @@ class _Writer:
             total += size
         manifest = manifest_lines({f"{PAYLOAD}/{name}": digest for name, digest in digests.items()})
         oxum = ("Payload-Oxum", f"{total}.{len(digests)}")
-        files = {DECLARATION: _DECLARED, INFO: info_lines([*info, oxum]), MANIFEST: manifest, **tags}
+        files = {DECLARATION: DECLARED, INFO: info_lines([*info, oxum]), MANIFEST: manifest, **tags}
         files[TAG_MANIFEST] = manifest_lines({name: _sha256(data) for name, data in files.items()})
         with acting_as(self._identity):
             for name, data in files.items():
@@ -247,10 +264,14 @@ def decoded(name: str) -> str:
 
 
 def safe_name(name: str) -> str:
-    """Return a file's name as it is given in a bag: stock tools check it, so it needs no percent codes, and it prints."""
+    """Return a file's name as it is given in a bag.
+
+    Stock tools check it, so it needs no percent codes, and it prints; a memory stick takes it, whatever its file system.
+    """
     text = os.fsencode(name).decode("utf-8", "replace")
-    plain = "".join(c if c.isprintable() and c not in "%\\/\ufffd" else "_" for c in text)
-    return plain if plain.strip(". ") else f"_{len(plain)}"
+    plain = "".join(c if c.isprintable() and c not in _NOT_IN_A_NAME else "_" for c in text)
+    kept = plain.rstrip(". ")
+    return kept + "_" * (len(plain) - len(kept)) or "_"
 
 
 def info_lines(info: Sequence[tuple[str, str]]) -> bytes:
@@ -259,139 +280,3 @@ def info_lines(info: Sequence[tuple[str, str]]) -> bytes:
 
 
 # -- reading ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """What a bag is, compared with its manifests.
-
-    Attributes:
-        path: Where it is.
-        problems: What is not as the manifests say, one sentence each; empty: it is whole.
-        files: Names below data/ of the payload, sorted.
-        bytes: Of the whole payload.
-        manifest: SHA-256 of its manifest.
-    """
-
-    path: str
-    problems: tuple[str, ...]
-    files: tuple[str, ...]
-    bytes: int
-    manifest: str
-
-
-def check_bag(path: str, progress: Callable[[int], object] = bool) -> Checked:
-    """Compare every file of a bag with its manifests; a link or a special file in it is a problem, and not followed.
-
-    Raises:
-        CustodyError: It is no bag, or cannot be read.
-    """
-    path = os.path.abspath(path)
-    with told(f"read the bag {path!r}", given=True):
-        _declared(path)
-        found, problems = _found(path)
-        manifest = _required(path, MANIFEST)
-        stated = _stated(manifest, MANIFEST, problems)
-        tags = _stated(_required(path, TAG_MANIFEST), TAG_MANIFEST, problems)
-        payload = {name for name in found if name.startswith(f"{PAYLOAD}/")}
-        problems += _names(payload, stated, MANIFEST)
-        problems += [
-            f"{name} is missing, and {TAG_MANIFEST} names it" for name in sorted(tags.keys() - found)
-        ]
-        problems += [f"{TAG_MANIFEST} does not name {name}" for name in (MANIFEST, INFO) if name not in tags]
-        size = 0
-        for name, digest in sorted({**tags, **stated}.items()):
-            if name in found:
-                actual, count = digest_of(os.path.join(path, *name.split("/")), progress)
-                size += count if name in payload else 0
-                if actual != digest:
-                    problems.append(f"{name} is not what its manifest says")
-    names = tuple(sorted(name.removeprefix(f"{PAYLOAD}/") for name in payload))
-    return Checked(path, tuple(map(printable, problems)), names, size, _sha256(manifest))
-
-
-def payload_bytes(path: str) -> int:
-    """Return how many bytes there are to be read of a bag.
-
-    Raises:
-        OSError: As the kernel says.
-    """
-    return sum(
-        os.lstat(os.path.join(folder, name)).st_size
-        for folder, _folders, names in os.walk(path)
-        for name in names
-    )
-
-
-def _declared(path: str) -> None:
-    os.stat(path)  # what is not there is no folder without a declaration
-    declaration = _required(path, DECLARATION)
-    if declaration.replace(b"\r\n", b"\n").strip() != _DECLARED.strip():
-        raise CustodyError(f"{path!r} is no bag of BagIt 1.0 in UTF-8")
-
-
-def _required(path: str, name: str) -> bytes:
-    try:
-        return _tag_file(path, name)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise CustodyError(f"{path!r} is no bag: it has no {name}") from error
-
-
-def _tag_file(path: str, name: str) -> bytes:
-    place = os.path.join(path, name)
-    fd = os.open(place, READ_FILE | os.O_NONBLOCK)
-    with open(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise CustodyError(f"{place!r} is no regular file")
-        return file.read()
-
-
-def _found(path: str) -> tuple[set[str], list[str]]:
-    """Every regular file in the bag by its name there, and what is none."""
-    found: set[str] = set()
-    problems = []
-    for folder, folders, names in os.walk(path, onerror=_raise):
-        inner = os.path.relpath(folder, path)
-        for name in (*folders, *names):
-            place = name if inner == "." else os.path.join(inner, name)
-            mode = os.lstat(os.path.join(path, place)).st_mode
-            if stat.S_ISREG(mode):
-                found.add(place)
-            elif not stat.S_ISDIR(mode):
-                problems.append(f"{place} is neither a file nor a folder")
-    return found, problems
-
-
-def _raise(error: OSError) -> None:
-    raise error
-
-
-def _stated(manifest: bytes, name: str, problems: list[str]) -> dict[str, str]:
-    """The digests that a manifest states, by file."""
-    stated: dict[str, str] = {}
-    for line in _lines(manifest, name, problems):
-        digest, _blank, rest = line.partition(" ")
-        file = decoded(rest.strip(" ").removeprefix("*").removeprefix("./"))
-        parts = file.split("/")
-        inside = file and not {"", ".", ".."} & set(parts)
-        if not inside or (name == MANIFEST) != (parts[0] == PAYLOAD) or file in stated:
-            problems.append(f"{name} has a line that it cannot have: {line[:100]!r}")
-            continue
-        stated[file] = digest.lower()
-    return stated
-
-
-def _lines(manifest: bytes, name: str, problems: list[str]) -> Iterator[str]:
-    try:
-        text = manifest.decode()
-    except UnicodeDecodeError:
-        problems.append(f"{name} is not UTF-8")
-        return
-    yield from (line for line in text.replace("\r\n", "\n").split("\n") if line)
-
-
-def _names(payload: set[str], stated: Mapping[str, str], manifest: str) -> Iterator[str]:
-    for name in sorted(stated.keys() - payload):
-        yield f"{name} is missing, and {manifest} names it"
-    for name in sorted(payload - stated.keys()):
-        yield f"{name} is in the bag, and {manifest} does not name it"

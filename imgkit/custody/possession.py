@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imgkit.custody.record import printable
 
@@ -31,6 +31,19 @@ _SEEN = HANDLING | {
 # What giver and receiver may do on the way: look whether it is the same, before its arrival (or return) is recorded.
 _ON_THE_WAY = frozenset({"evidence.hashed", "evidence.verified"})
 _NAME_SHOWN = 120  # characters of a name in a sentence
+_ORIGINS = 20  # the last ones: an exhibit that went through more hands is found by the next to last, too
+
+
+class Origin(NamedTuple):
+    """What an exhibit is in another log that it came from.
+
+    Attributes:
+        log: The uuid.
+        exhibit: Its name there.
+    """
+
+    log: str
+    exhibit: str
 
 
 class State(StrEnum):
@@ -84,6 +97,7 @@ class Custody:
         seals: As last stated.
         giver: Who offered it, while it is offered.
         added: Line of the intent that added it.
+        origins: What it is in the logs of those who had it before, the first one first.
     """
 
     exhibit: str
@@ -96,6 +110,7 @@ class Custody:
     place: str | None = None
     seals: tuple[str, ...] = ()
     giver: Person | None = None
+    origins: tuple[Origin, ...] = ()
 
     def permits(self, person: Person, act: str = "") -> bool:
         """Whether that person holds it, or is authorised to examine it, and it is there to be examined."""
@@ -209,14 +224,19 @@ class Possession:
             custody = self.original(name)
             if custody is None:
                 continue
+            # Who may not store it may not authorise others either; where it lies is so, whoever put it there.
+            entitled = record["type"] != "custody.stored" or custody.permits(actor)
             yield from step(custody, record, actor)
-            _learn(custody, record["data"])
-            _learn(custody, facts)
+            _learn(custody, record["data"], people=entitled)
+            _learn(custody, facts, people=entitled)
+            if record["type"] == "custody.received":
+                _learn_origins(custody, record["data"], facts, self.log)
 
     def _transferred(self, custody: Custody, record: Mapping[str, Any], actor: Person) -> Iterator[str]:
         giver = Person.of(record["data"].get("from")) or actor
-        if not custody.permits(giver):
-            yield f"{custody.exhibit} is handed over by {giver}, and {custody.told}"
+        for who in (giver,) if giver.is_same(actor) else (giver, actor):
+            if not custody.permits(who):
+                yield f"{custody.exhibit} is handed over by {who}, and {custody.told}"
         to = Person.of(record["data"].get("to"))
         if to is None:
             yield f"{custody.exhibit} is handed over to nobody who is named"
@@ -228,7 +248,9 @@ class Possession:
         offer = record["data"].get("offer")
         foreign = isinstance(offer, dict) and isinstance(offer.get("log"), str) and offer["log"] != self.log
         offered = custody.state is State.OFFERED
-        if custody.state is State.DISPOSED or not (offered or (foreign and custody.is_of(actor))):
+        # Received once more by who holds it, as after a crash: nothing goes from hand to hand.
+        theirs = custody.is_of(actor) if foreign else custody.holder.is_same(actor)
+        if custody.state is State.DISPOSED or not (offered or theirs):
             yield f"{custody.exhibit} is received by {actor} without having been offered: it {custody.told}"
         elif offered and not foreign and not custody.holder.is_same(actor):
             yield f"{custody.exhibit} is received by {actor}, and {custody.told}"
@@ -259,16 +281,40 @@ def _exhibits(record: Mapping[str, Any]) -> list[tuple[object, Mapping[str, Any]
     return found or [(record.get("exhibit"), {})]
 
 
-def _learn(custody: Custody, facts: Mapping[str, Any]) -> None:
-    """What custody.* states besides who: examiners, place and seals; the last statement counts."""
-    people = _people(facts.get("authorised"))
-    if people is not None:
-        custody.authorised = people
+def _learn(custody: Custody, facts: Mapping[str, Any], *, people: bool) -> None:
+    """What custody.* states besides who: examiners (where `people`), place and seals; the last statement counts."""
+    examiners = _people(facts.get("authorised")) if people else None
+    if examiners is not None:
+        custody.authorised = examiners
     if isinstance(place := facts.get("place"), str):
         custody.place = place
     seals = facts.get("seals")
     if isinstance(seals, list):
         custody.seals = tuple(seal for seal in seals if isinstance(seal, str))
+
+
+def origins_of(facts: Mapping[str, Any]) -> tuple[Origin, ...]:
+    """Return the origins that the record of a hand-over states of one exhibit; what is none is left out."""
+    listed = facts.get("origins")
+    items = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    found = (_origin(one.get("log"), one.get("exhibit")) for one in items)
+    return tuple(one for one in found if one is not None)[-_ORIGINS:]
+
+
+def _origin(log: object, exhibit: object) -> Origin | None:
+    return Origin(log, exhibit) if isinstance(log, str) and isinstance(exhibit, str) else None
+
+
+def _learn_origins(
+    custody: Custody, data: Mapping[str, Any], facts: Mapping[str, Any], own: str | None
+) -> None:
+    """Where an exhibit came from, and where it was before that: so that it is known again when it comes home."""
+    offer = data.get("offer")
+    last = _origin(offer.get("log"), facts.get("theirs")) if isinstance(offer, dict) else None
+    if last is None or last.log == own:
+        return
+    known = dict.fromkeys((*custody.origins, *origins_of(facts), last))
+    custody.origins = tuple(one for one in known if one.log != own)[-_ORIGINS:]
 
 
 def _people(listed: object) -> tuple[Person, ...] | None:

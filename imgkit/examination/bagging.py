@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from imgkit import __version__
 from imgkit.containers.evidence_file import open_evidence as open_evidence_file
-from imgkit.custody.bag import Payload, payload_bytes, safe_name, write_bag
+from imgkit.custody.bag import PAYLOAD, Payload, safe_name, write_bag
+from imgkit.custody.bag_check import payload_bytes
 from imgkit.custody.checkpoint_files import FOLDER as CHECKPOINTS
 from imgkit.custody.durable import READ_FILE, told
 from imgkit.custody.enclosures import FOLDER as ENCLOSURES
 from imgkit.custody.reading import lines_of, read_records
 from imgkit.custody.record import decode, printable
-from imgkit.errors import CustodyError, ImageError, UsageError
+from imgkit.errors import CustodyError, ImageError, ImgkitError, UsageError
 from imgkit.examination.cases import LOG_NAME, identity_in
+from imgkit.examination.evidence import open_evidence
 from imgkit.linux.files import acting_as
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from imgkit.custody.bag import Bag
     from imgkit.custody.log import CustodyLog
+    from imgkit.examination import Examination
     from imgkit.image import Image, Segment
     from imgkit.linux.files import Identity
 
@@ -73,22 +76,29 @@ class Included:
 def names_in_bag(exhibit: str, image: Image) -> dict[str, Segment]:
     """Return the files of an image by their names in the bag, below data/.
 
+    Files of one folder lie in one folder there; those of several keep how the folders lie to each other, for an image
+    that builds upon another one may name it that way.
+
     Raises:
         UsageError: It is a device, or two of its files would have one name.
     """
-    names: dict[str, Segment] = {}
-    for segment in image.segments:
-        name = f"{IMAGES}/{safe_name(exhibit)}/{safe_name(os.path.basename(segment.path))}"
-        if name in names:
-            raise UsageError(
-                f"{exhibit} has two files called {os.path.basename(segment.path)}: they do not fit into one folder",
-                hint="hand its images over beside the bag",
-            )
-        names[name] = segment
     if image.backing_fileno() is not None and _is_device(image):
         raise UsageError(
             f"{exhibit} is a device, which is handed over as it is", hint="leave --with-images out for it"
         )
+    paths = [os.path.normpath(segment.path) for segment in image.segments]
+    common = os.path.commonpath([os.path.dirname(path) for path in paths])
+    names: dict[str, Segment] = {}
+    seen = set[str]()  # in lower case: a memory stick tells no capitals apart
+    for path, segment in zip(paths, image.segments, strict=True):
+        inner = "/".join(map(safe_name, os.path.relpath(path, common).split("/")))
+        if inner.casefold() in seen:
+            raise UsageError(
+                f"two files of {exhibit} would both be called {inner!r} in the bag",
+                hint="leave --with-images out, and hand its files over beside the bag",
+            )
+        seen.add(inner.casefold())
+        names[f"{IMAGES}/{safe_name(exhibit)}/{inner}"] = segment
     return names
 
 
@@ -134,6 +144,29 @@ def make_bag(
         identity=identity_in(os.path.dirname(os.path.abspath(path))),
         progress=progress,
     )
+
+
+def not_openable(examination: Examination, bag: Bag, images: list[Included]) -> Iterator[str]:
+    """Say of each image in a bag that whoever receives it could not open it there: it names files at other places."""
+    inside = os.path.join(os.path.realpath(bag.path), "")
+    for item in images:
+        place = os.path.join(bag.path, PAYLOAD, name_to_open(item))
+        try:
+            image, _identity = open_evidence(place, examination.presence.user)
+        except ImgkitError as error:
+            told_of = error.message
+        else:
+            with image:
+                outside = [
+                    one.path for one in image.segments if not os.path.realpath(one.path).startswith(inside)
+                ]
+            if not outside:
+                continue
+            told_of = f"it names {outside[0]}, which is outside of the bag"
+        yield (
+            f"{item.exhibit} cannot be opened from the bag: {told_of}; its files are all there, and whoever receives "
+            f"it puts them where the image names them, and says --image {item.exhibit}=PATH"
+        )
 
 
 def _evidence_opener(segment: Segment, identity: Identity | None) -> Callable[[], int]:

@@ -303,7 +303,9 @@ class Examination:
 
     def own_references(self, evidence: Evidence) -> list[Reference]:
         """What this case's log states of an exhibit."""
-        return self.ledger.references(self.ledger.exhibits[evidence.exhibit], self.log.path)
+        from imgkit.examination.own_references import own_references
+
+        return own_references(self.ledger, self.ledger.exhibits[evidence.exhibit], self.log.path)
 
     def has_own(self, evidence: Evidence, of: str, algorithm: str) -> bool:
         """Whether the log has a digest of ours of this part by this algorithm."""

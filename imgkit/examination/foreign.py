@@ -12,6 +12,7 @@ from imgkit.custody.verify import Severity, verify_log
 from imgkit.errors import CustodyError, ReferenceFileError
 from imgkit.examination.cases import LOG_NAME, acting_in, identity_in, verifying_in
 from imgkit.examination.ledger import Exhibit, fold
+from imgkit.examination.own_references import own_references
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,7 +80,7 @@ def log_references(
     same_container = exhibit.added.get("format") == image.format
     stated = [
         replace(item, source=replace(item.source, origin="acquisition"))
-        for item in ledger.references(exhibit, log)
+        for item in own_references(ledger, exhibit, log)
         if same_container
         or not item.of.startswith(("container", "segment:"))  # the same media, stored otherwise
     ]

@@ -10,20 +10,31 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from imgkit.custody.bag import left_over
+from imgkit.custody.durable import told
 from imgkit.custody.possession import State
 from imgkit.custody.receipts import give
 from imgkit.custody.record import LIST_LIMIT, encode_document, new_uuid, path_of, plain
 from imgkit.custody.recorded import checkpoints_of
 from imgkit.errors import CustodyError, ImgkitError, UsageError
-from imgkit.examination.bagging import Included, Offer, bytes_of, find_offer, make_bag, name_to_open
+from imgkit.examination.bagging import (
+    Included,
+    Offer,
+    bytes_of,
+    find_offer,
+    make_bag,
+    name_to_open,
+    not_openable,
+)
 from imgkit.examination.evidence import Evidence, file_facts, notices_of, open_evidence
 from imgkit.examination.people import acting, fields, require_case, warn_of_gap
+from imgkit.examination.verifying import mismatches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from imgkit.custody.bag import Bag
-    from imgkit.custody.possession import Person
+    from imgkit.custody.possession import Custody, Person
     from imgkit.examination import Examination
     from imgkit.examination.ledger import Exhibit
 
@@ -44,7 +55,7 @@ class Wish:
     Attributes:
         to: Who gets it.
         bag: Path of the bag.
-        exhibits: Names; empty: every original that is held.
+        exhibits: Names; empty: every original that the examiner holds or is authorised for.
         purpose, method, place, condition: In the giver's words, or None.
         seals: Numbers of the seals.
         images: Where an exhibit's image lies now, by its name.
@@ -129,35 +140,84 @@ def rebag(
 def _check_place(examination: Examination, path: str) -> None:
     place = os.path.abspath(path)
     folder = os.path.realpath(examination.log.folder)
-    if not path or os.path.lexists(place):
+    if not path:
+        raise UsageError("the name of the bag is empty")
+    if os.path.lexists(place):
         raise UsageError(f"{path!r} is there already", hint="name a folder for the bag that is not")
     if os.path.commonpath([os.path.realpath(os.path.dirname(place)), folder]) == folder:
         raise UsageError("a bag does not go into the case folder that it holds a copy of")
     if not os.path.isdir(os.path.dirname(place)):
-        raise UsageError(f"there is no folder {os.path.dirname(place)}")
+        raise UsageError(f"there is no folder {os.path.dirname(place)}", hint="make it, or name another one")
+    with told(f"look at {os.path.dirname(place)!r}", given=True):
+        for one in left_over(place):
+            examination.notify(
+                f"{one} is what a run that was cut off left of such a bag (unless one makes it now): "
+                "it takes up room, and can be deleted"
+            )
 
 
 def _chosen(examination: Examination, wish: Wish) -> list[Exhibit]:
     ledger = examination.ledger
     known = {item.name: item for item in ledger.known()}
-    held = [
-        name
-        for name in known
-        if (custody := ledger.possession.original(name)) is not None and custody.state is State.HELD
-    ]
-    names = list(dict.fromkeys(wish.exhibits)) or held
+    names = list(dict.fromkeys(wish.exhibits))
     for name in (*names, *wish.images):
         if name not in known:
             raise UsageError(
                 f"this case has no exhibit {name}", hint=f"it has {', '.join(known) or 'none yet'}"
             )
-    if not names:
-        raise UsageError("this case has no exhibit that could be handed over")
+    for name in names:
+        _check_not_repeated(examination, ledger.possession.original(name), wish)
+    names = names or _to_give(examination)
     if len(names) > LIST_LIMIT:
         raise UsageError(f"{len(names)} exhibits are too many for one hand-over: at most {LIST_LIMIT}")
     for name in names:
         warn_of_gap(examination, name)
     return [known[name] for name in names]
+
+
+def _check_not_repeated(examination: Examination, custody: Custody | None, wish: Wish) -> None:
+    """The same hand-over once more is no second one: what may be missing is its bag.
+
+    Raises:
+        UsageError: The exhibit was handed over, by the same to the same, and is not back.
+    """
+    if custody is None or custody.state is not State.OFFERED or custody.giver is None:
+        return
+    if custody.giver.is_same(acting(examination)) and custody.holder.is_same(wish.to):
+        raise UsageError(f"{custody.exhibit} {custody.told}", hint=_hint_of_bag(custody.line))
+
+
+def _to_give(examination: Examination) -> list[str]:
+    """The originals that this examiner can hand over: held, by them or with their authorisation.
+
+    Raises:
+        UsageError: There is none.
+    """
+    me, possession = acting(examination), examination.ledger.possession
+    originals = [
+        custody
+        for item in examination.ledger.known()
+        if (custody := possession.original(item.name)) is not None
+    ]
+    mine = [one.exhibit for one in originals if one.permits(me)]
+    others = [one for one in originals if one.state is State.HELD and one.exhibit not in mine]
+    if mine:
+        for one in others:
+            examination.notify(f"{one.exhibit} is left out: it {one.told}")
+        return mine
+    away = [one for one in originals if one.state is State.OFFERED]
+    why = "; ".join(f"{one.exhibit} {one.told}" for one in (*others, *away)[:3])
+    hint = (
+        f"--exhibit {others[0].exhibit} hands it over all the same; that is a CUSTODY_GAP" if others else None
+    )
+    raise UsageError(
+        f"this case has no exhibit that {me} could hand over" + (f": {why}" if why else ""),
+        hint=hint or (_hint_of_bag(away[-1].line) if away else None),
+    )
+
+
+def _hint_of_bag(line: int) -> str:
+    return f"imgkit case transfer --bag-only {line} -o BAG makes the bag of that hand-over (again)"
 
 
 def path_of_exhibit(exhibit: Exhibit) -> str | None:
@@ -181,7 +241,9 @@ def _opened(examination: Examination, exhibit: Exhibit, wish: Wish, stack: ExitS
     for text in notices_of(image):
         examination.notify(text)
     facts = file_facts(image)
-    if "source" in facts[0] and examination.ledger.find(facts, None) is not exhibit:
+    if "source" not in facts[0]:
+        examination.ledger.find(facts, exhibit.name)  # refuses a file that is known to be another exhibit
+    elif examination.ledger.find(facts, None) is not exhibit:
         raise UsageError(f"{path} is another device than {exhibit.name} was", hint=hint)
     return Included(exhibit.name, image, identity)
 
@@ -194,8 +256,8 @@ def _rehashed(
     for item in images:
         evidence = Evidence(item.image, item.exhibit, identity=item.identity)
         verified = examination.verify(evidence, progress=progress)
-        for text in verified.notices:
-            examination.notify(text)
+        for text in (*verified.notices, *mismatches(verified)):
+            examination.notify(f"{item.exhibit}: {text}")
         verdicts[item.exhibit] = str(verified.verdict)
     if examination.spooled is not None:
         raise CustodyError(f"nothing was handed over: {examination.spooled}")
@@ -231,7 +293,8 @@ def _data(
         "rehashed": wish.rehash,
         "with_images": wish.with_images,
         "exhibits": [
-            _handed_over(examination.ledger.exhibits[one.name], verdicts, in_bag.get(one.name))
+            _handed_over(examination, examination.ledger.exhibits[one.name], verdicts)
+            | {"image": in_bag.get(one.name)}
             for one in exhibits
         ],
     }
@@ -240,7 +303,7 @@ def _data(
     return data
 
 
-def _handed_over(exhibit: Exhibit, verdicts: Mapping[str, str], in_bag: str | None) -> Record:
+def _handed_over(examination: Examination, exhibit: Exhibit, verdicts: Mapping[str, str]) -> Record:
     """What the record says of one exhibit: its digests as this case has them, and what the last look at it said."""
     digests = {digest.algorithm: digest.value for _of, digest, _line in exhibit.stated}
     digests |= {
@@ -251,8 +314,10 @@ def _handed_over(exhibit: Exhibit, verdicts: Mapping[str, str], in_bag: str | No
         "size": exhibit.added.get("size"),
         "digests": digests,
         "rehashed": exhibit.name in verdicts,
-        "image": in_bag,
     }
+    custody = examination.ledger.possession.original(exhibit.name)
+    if custody is not None and custody.origins:
+        item["origins"] = [one._asdict() for one in custody.origins]
     for key in ("description", "source", "acquired", "copy_of"):
         item[key] = exhibit.added.get(key)
     if exhibit.checked is not None:
@@ -291,12 +356,15 @@ def _bagged(
 
     try:
         total = bytes_of(examination.log, images)
-        return make_bag(examination.log, offer, path, images, progress=step)
+        bag = make_bag(examination.log, offer, path, images, progress=step)
     except ImgkitError as error:
         raise _unfinished(offer.record["seq"], error) from error
     except BaseException:  # interrupted: nobody should think that nothing was handed over
-        examination.notify(_unfinished_text(offer.record["seq"]))
+        examination.notify(f"{_unfinished_text(offer.record['seq'])}; {_hint_of_bag(offer.record['seq'])}")
         raise
+    for text in not_openable(examination, bag, images):
+        examination.notify(text)
+    return bag
 
 
 def _unfinished_text(line: int) -> str:
@@ -306,7 +374,7 @@ def _unfinished_text(line: int) -> str:
 def _unfinished(line: int, error: ImgkitError) -> CustodyError:
     return CustodyError(
         f"{_unfinished_text(line)}: {error.message}",
-        hint=f"imgkit case transfer --bag-only {line} -o BAG makes it",
+        hint=_hint_of_bag(line),
     )
 
 

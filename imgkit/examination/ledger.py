@@ -11,7 +11,6 @@ from imgkit.errors import CustodyError, UsageError
 from imgkit.examination.devices import is_same_device
 from imgkit.hashing import Digest
 from imgkit.image import Extent
-from imgkit.references.reference import Reference, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -270,15 +269,12 @@ class Ledger:
         swapped file would find none.
 
         Raises:
-            UsageError: The stated exhibit does not exist, or the image stands for several and none is stated.
+            UsageError: The stated exhibit does not exist or is known to be another one; or the image stands for several
+                and none is stated.
         """
-        if stated is not None:
-            exhibit = self.exhibits.get(stated)
-            if exhibit is None or exhibit.refused:
-                names = ", ".join(item.name for item in self.known()) or "none yet"
-                raise UsageError(f"this case has no exhibit {stated}", hint=f"it has {names}")
-            return exhibit
         first = files[0]
+        if stated is not None:
+            return self._stated(stated, first)
         if "source" in first:
             found = [
                 item
@@ -299,28 +295,23 @@ class Ledger:
             )
         return found[0] if found else None
 
+    def _stated(self, name: str, first: Mapping[str, Any]) -> Exhibit:
+        """The exhibit of a name, unless its file is known to be another: an act on that one would be told of this one."""
+        exhibit = self.exhibits.get(name)
+        if exhibit is None or exhibit.refused:
+            names = ", ".join(item.name for item in self.known()) or "none yet"
+            raise UsageError(f"this case has no exhibit {name}", hint=f"it has {names}")
+        inode, path = _inode(first), _path_key(first)
+        if inode not in exhibit.inodes and path not in exhibit.paths:
+            for other in self.known():
+                if inode in other.inodes:
+                    raise UsageError(f"{first['path']} is {other.name} of this case, and not {name}")
+        return exhibit
+
     def part_of(self, file: Mapping[str, Any]) -> Exhibit | None:
         """The exhibit that a file is any part of, by its path or its inode; of a long list the first file is known here."""
         keys = {_path_key(file), _inode(file)}
         return next((item for item in self.known() if keys & (item.paths | item.inodes | item.parts)), None)
-
-    def references(self, exhibit: Exhibit, log: str) -> list[Reference]:
-        """What this log states of an exhibit: stated at its addition, and computed by us (the first of each kind)."""
-        references = [
-            Reference(digest, of, Source("custody", log, line, "acquisition", "log"))
-            for of, digest, line in exhibit.stated
-        ]
-        references += [
-            Reference(
-                item.digest,
-                item.of,
-                Source("custody", log, item.line, "own", "log"),
-                extent=key[1],
-                sector_size=item.sector_size,
-            )
-            for key, item in exhibit.first_own().items()
-        ]
-        return references
 
 
 def fold(records: Iterable[Record]) -> Ledger:

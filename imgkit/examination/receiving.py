@@ -10,36 +10,32 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from imgkit.custody.bag import PAYLOAD, check_bag
+from imgkit.custody.bag import PAYLOAD
 from imgkit.custody.durable import create_file, told
-from imgkit.custody.possession import Person
-from imgkit.custody.reading import lines_of, read_records
-from imgkit.custody.receipts import file_of, find_receipt, give, take
-from imgkit.custody.record import MALFORMED, line_hash, path_fields, printable, validate
+from imgkit.custody.possession import Person, State, origins_of
+from imgkit.custody.receipts import file_of, give, take
+from imgkit.custody.record import path_fields
 from imgkit.custody.recorded import checkpoints_of
-from imgkit.custody.verify import verify_log
 from imgkit.errors import CustodyError, UsageError
-from imgkit.examination.bagging import CASE, RECEIPT, counting, find_offer, received_before
-from imgkit.examination.cases import LOG_NAME, identity_in
+from imgkit.examination.bagging import received_before
+from imgkit.examination.cases import identity_in
 from imgkit.examination.evidence import Evidence, file_facts, notices_of, open_evidence
+from imgkit.examination.offered import digests_of, look_at_bag, named
 from imgkit.examination.people import acting, fields, require_case
-from imgkit.hashing import Digest
+from imgkit.examination.verifying import mismatches
 from imgkit.linux.files import acting_as
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from imgkit.custody.bag import Checked
-    from imgkit.custody.checkpoint import Receipt
     from imgkit.custody.receipts import Given
     from imgkit.examination import Examination
+    from imgkit.examination.offered import Offered
     from imgkit.image import Image
 
     Progress = Callable[[int, int], object]
 
 Record = dict[str, Any]
-
-_RECEIPT_LIMIT = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,27 +69,6 @@ class Arrival:
     signer: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Offered:
-    """A hand-over as the bag tells it, verified.
-
-    Attributes:
-        checked: The bag.
-        record: The custody.transferred in it.
-        head: Hash of its line.
-        receipt: The receipt in the bag.
-        codes: What verification warned of.
-        case: Number of the giver's case, or None.
-    """
-
-    checked: Checked
-    record: Record
-    head: str
-    receipt: Receipt
-    codes: tuple[str, ...]
-    case: str | None
-
-
 def receive(examination: Examination, arrival: Arrival, *, progress: Progress | None = None) -> Record:
     """Receive a hand-over; return the document of `case receive`.
 
@@ -103,9 +78,11 @@ def receive(examination: Examination, arrival: Arrival, *, progress: Progress | 
         ImageError: An image cannot be read: nothing is received.
     """
     require_case(examination, "receiving")
-    if arrival.back is not None and os.path.lexists(arrival.back):
-        raise UsageError(f"{arrival.back!r} is there already", hint="name a new file for the receipt")
-    offered, problems = look_at_bag(arrival, progress)
+    if arrival.back is not None:
+        _check_back(arrival.back)
+    offered, problems = look_at_bag(
+        arrival.bag, receipt=arrival.receipt, signers=arrival.signers, progress=progress
+    )
     document: Record = {"schema": "imgkit.case.receive.v1", "bag": os.path.abspath(arrival.bag)}
     if offered is None:
         return document | _refused(examination, problems)
@@ -121,93 +98,10 @@ def receive(examination: Examination, arrival: Arrival, *, progress: Progress | 
         raise CustodyError(
             f"it is received, at line {line}, but there is no receipt for its giver yet: {error.message}",
             code=error.code,
-            hint="imgkit log receipt gives one",
+            hint=f"imgkit log receipt --to {str(offered.giver)!r} gives one",
         ) from error
-    return document | _done(examination, offered, exhibits, line, given)
-
-
-def look_at_bag(arrival: Arrival, progress: Progress | None = None) -> tuple[Offered | None, list[str]]:
-    """Compare a bag with its manifests, its log with itself and with the receipts; None and why, where it is not whole.
-
-    Raises:
-        CustodyError: It is no bag, cannot be read, or holds no hand-over.
-    """
-    identity = identity_in(os.path.abspath(arrival.bag))
-    with acting_as(identity):
-        checked = check_bag(arrival.bag, counting(arrival.bag, progress))
-        if checked.problems:
-            return None, list(checked.problems)
-        case = os.path.join(checked.path, PAYLOAD, CASE)
-        for place in (RECEIPT, os.path.join(PAYLOAD, CASE, LOG_NAME)):
-            if not os.path.exists(os.path.join(checked.path, place)):
-                raise CustodyError(f"{checked.path!r} is no hand-over by imgkit: it has no {place}")
-        with (
-            told(f"read the receipt in {checked.path!r}", given=True),
-            open(os.path.join(checked.path, RECEIPT), encoding="utf-8", errors="replace") as file,
-        ):
-            receipt = find_receipt(file.read(_RECEIPT_LIMIT))
-    # With our own rights: it loads modules late, which another user may not read.
-    receipts: list[Receipt | str] = [receipt, *([arrival.receipt] if arrival.receipt else [])]
-    verification = verify_log(case, signers=arrival.signers, receipts=receipts)
-    if verification.newer is not None:
-        raise CustodyError(
-            "the log in the bag was written by a newer imgkit", hint="use that version, or a later one"
-        )
-    if verification.failed:
-        return None, [
-            f"{one.code}" + (f" at line {one.line}" if one.line else "") + f": {one.message}"
-            for one in verification.findings
-            if one.severity == "FAIL"
-        ]
-    offered = _offered(checked, os.path.join(case, "custody.jsonl"), receipt, sorted(verification.codes))
-    return offered, []
-
-
-def _offered(checked: Checked, log: str, receipt: Receipt, codes: list[str]) -> Offered:
-    identity = identity_in(os.path.dirname(log))
-    offer = find_offer(read_records(log, identity=identity)).record
-    _check_offer(offer)
-    if offer["seq"] > receipt.size:
-        raise CustodyError("the receipt in the bag is older than the hand-over in its log")
-    opening = next(read_records(log, identity=identity))
-    head = next(
-        line_hash(line)
-        for number, (_offset, line) in enumerate(lines_of(log, identity), 1)
-        if number == offer["seq"]
-    )
-    number = opening["data"].get("number")
-    return Offered(checked, offer, head, receipt, tuple(codes), str(number) if number else None)
-
-
-def _check_offer(offer: Record) -> None:
-    """A log may come from anybody: its hand-over must have what one of ours has.
-
-    Raises:
-        CustodyError: It does not.
-    """
-    try:
-        wrong = bool(validate(offer)) or None in (
-            Person.of(offer["data"]["from"]),
-            Person.of(offer["data"]["to"]),
-        )
-        for one in offer["data"]["exhibits"]:
-            wrong = wrong or not isinstance(one["exhibit"], str)
-            _digests(one)
-    except (*MALFORMED, UsageError) as error:
-        raise CustodyError(
-            f"line {offer['seq']} is no hand-over as imgkit writes it", code="SCHEMA"
-        ) from error
-    if wrong:
-        raise CustodyError(f"line {offer['seq']} is no hand-over as imgkit writes it", code="SCHEMA")
-
-
-def _named(offer: Record, key: str) -> dict[str, str]:
-    """Giver or receiver as the hand-over names them: name and id, whatever else stands there."""
-    return {name: printable(offer["data"][key][name]) for name in ("name", "id")}
-
-
-def _digests(item: Record) -> list[Digest]:
-    return [Digest(name, value) for name, value in item["digests"].items()]
+    back = None if arrival.back is None else _write_back(examination, arrival.back, given)
+    return document | _done(examination, offered, exhibits, line, given) | {"receipt_for_giver": back}
 
 
 def _paths(offered: Offered, arrival: Arrival) -> dict[str, str]:
@@ -251,8 +145,11 @@ class _Inspection:
             "rehashed": path is not None,
             "digests": item["digests"],
         }
+        if origins := origins_of(item):
+            told_of["origins"] = [one._asdict() for one in origins]
         if path is None:
-            return told_of | ({"exhibit": item["exhibit"]} if self._same_log else {})
+            here = self._known_here(item)
+            return told_of | ({"exhibit": here} if here is not None else {})
         examination = self.examination
         image, identity = open_evidence(path, examination.presence.user)
         with image:
@@ -260,9 +157,9 @@ class _Inspection:
                 examination.notify(text)
             name = self._exhibit(item, image)
             evidence = Evidence(image, name, identity=identity)
-            verified = examination.verify(evidence, expected=_digests(item), progress=self.progress)
-            for text in verified.notices:
-                examination.notify(text)
+            verified = examination.verify(evidence, expected=digests_of(item), progress=self.progress)
+            for text in (*verified.notices, *mismatches(verified)):
+                examination.notify(f"{name}: {text}")
             told_of |= {"exhibit": name, "verdict": str(verified.verdict), **path_fields(image.path)}
         if examination.spooled is not None:
             raise CustodyError(f"nothing was received: {examination.spooled}")
@@ -270,14 +167,20 @@ class _Inspection:
         checked = examination.ledger.exhibits[name].checked
         return told_of | ({"line": checked[0]} if checked else {})
 
-    @property
-    def _same_log(self) -> bool:
-        """Whether giver and receiver keep one log."""
-        return bool(self.offered.record["log"] == self.examination.log.uuid)
+    def _known_here(self, item: Record) -> str | None:
+        """Its name in this log: giver and receiver keep one, or it was handed over from here and comes home."""
+        log, possession = self.examination.log.uuid, self.examination.ledger.possession
+        if self.offered.record["log"] == log:
+            return str(item["exhibit"])
+        for origin in reversed(origins_of(item)):
+            custody = possession.original(origin.exhibit) if origin.log == log else None
+            if custody is not None and custody.state is State.OFFERED:
+                return custody.exhibit
+        return None
 
     def _exhibit(self, item: Record, image: Image) -> str:
-        if self._same_log:
-            return str(item["exhibit"])
+        if (here := self._known_here(item)) is not None:
+            return here
         known = self.examination.ledger.find(file_facts(image), None)
         data = _described(self.offered, item, self.arrival)
         return (known or self.examination.exhibit_of(image, data)).name
@@ -294,7 +197,7 @@ def _described(offered: Offered, item: Record, arrival: Arrival) -> Record:
         if isinstance(facts, dict) and all(isinstance(value, str) for value in facts.values()):
             data[key] = facts
     data["stated"] = [
-        {"digest": str(digest), "source": f"hand-over, log {log}, line {line}"} for digest in _digests(item)
+        {"digest": str(digest), "source": f"hand-over, log {log}, line {line}"} for digest in digests_of(item)
     ]
     data["from"] = {"log": log, "line": line, "exhibit": item["exhibit"]}
     if arrival.authorised:
@@ -313,9 +216,9 @@ def _data(examination: Examination, offered: Offered, arrival: Arrival, exhibits
             "case": offered.case,
             "receipt": str(offered.receipt),
         },
-        "from": _named(offer, "from"),
+        "from": named(offer, "from"),
         "to": fields(acting(examination)),
-        "offered_to": _named(offer, "to"),
+        "offered_to": named(offer, "to"),
         "exhibits": exhibits,
         "rehashed": all(one["rehashed"] for one in exhibits),
         "findings": list(offered.codes),
@@ -343,25 +246,44 @@ def _data(examination: Examination, offered: Offered, arrival: Arrival, exhibits
 
 def _papers(examination: Examination, offered: Offered, arrival: Arrival) -> Given:
     """Keep the giver's receipt, make a checkpoint, give our own receipt back."""
-    giver = _named(offered.record, "from")
-    who, log = f"{giver['name']} <{giver['id']}>", examination.log
+    who, log = str(offered.giver), examination.log
     if offered.receipt.log != log.uuid:
         taken = take(log, str(offered.receipt), sender=who)
         examination.written(taken.line, taken.notices)
     examination.checkpoint("receive", signer=arrival.signer)
     given = give(log, checkpoints_of(log).chosen(None), to=who)
     examination.written(given.line, given.notices)
-    if arrival.back is not None:
-        _write_back(arrival.back, given.receipt)
     return given
 
 
-def _write_back(path: str, receipt: Receipt) -> None:
+def _check_back(path: str) -> None:
+    """Refuse a place for the receipt that will not do, before anything is received.
+
+    Raises:
+        UsageError: Something is there, or there is no such folder.
+    """
+    if not path:
+        raise UsageError("the name of the receipt's file is empty")
+    if os.path.lexists(path):
+        raise UsageError(f"{path!r} is there already", hint="name a new file for the receipt")
+    around = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(around):
+        raise UsageError(f"there is no folder {around} for the receipt", hint="make it, or name another one")
+
+
+def _write_back(examination: Examination, path: str, given: Given) -> str | None:
+    """Write the receipt to where its giver gets it from; return that, or None: it is given, and kept, all the same."""
     place = os.path.abspath(path)
     around = os.path.dirname(place)
-    what = f"write the receipt to {place!r} (it is in receipts/ of the case, too)"
-    with acting_as(identity_in(around)), told(what, given=True):
-        create_file(place, file_of(receipt), like=os.stat(around), mode=0o640)
+    try:
+        with acting_as(identity_in(around)), told(f"write the receipt to {place!r}", given=True):
+            create_file(place, file_of(given.receipt), like=os.stat(around), mode=0o640)
+    except CustodyError as error:
+        examination.notify(
+            f"{error.message}; everything else is done, and it lies in {given.path}: copy it from there"
+        )
+        return None
+    return place
 
 
 def _refused(examination: Examination, problems: list[str]) -> Record:
@@ -376,10 +298,11 @@ def _done(
         "received": line,
         "problems": [],
         "offer": {"log": offer["log"], "line": offer["seq"], "head": offered.head},
-        "from": _named(offer, "from"),
-        "offered_to": _named(offer, "to"),
+        "from": named(offer, "from"),
+        "offered_to": named(offer, "to"),
         "exhibits": exhibits,
         "findings": list(offered.codes),
+        "warnings": list(offered.warnings),
         "receipt": str(given.receipt),
         "receipt_file": given.path,
         "records": examination.records,

@@ -60,6 +60,18 @@ class Verified:
     uncompared: tuple[Reference, ...] = ()
 
 
+def mismatches(verified: Verified) -> list[str]:
+    """What was compared and differs, in words: each digest once, whoever states it."""
+    told = (
+        f"{item.actual.algorithm} of {part.part.of} is {item.actual.value}, "
+        f"and {item.reference.digest.value} was expected"
+        for part in verified.parts
+        for item in part.comparisons
+        if not item.matches
+    )
+    return list(dict.fromkeys(told))
+
+
 def hash_image(
     examination: Examination,
     evidence: Evidence,

@@ -63,6 +63,32 @@ def test_a_working_copy_is_everybodys_and_is_compared_with_its_original(imgkit: 
     assert ["copies", "EX2"] in rows
 
 
+def test_a_working_copy_is_compared_with_what_was_computed_of_its_original_later(
+    imgkit: Imgkit, case: str
+) -> None:
+    imgkit.image("copy.dd", MEDIA)
+    imgkit.image("bad.dd", b"x" + MEDIA[1:])
+    for name in ("copy.dd", "bad.dd"):
+        run(imgkit, JANE, "case", "add", name, "--copy-of", "EX1").ended(0)
+    run(imgkit, JANE, "verify", "copy.dd").ended(3)
+    run(imgkit, JANE, "hash", "disk.dd").ended(0)
+    assert "verdict: match" in run(imgkit, JANE, "verify", "copy.dd").ended(0).out
+    run(imgkit, JANE, "verify", "bad.dd").ended(1)
+
+
+def test_an_act_on_one_exhibit_is_not_recorded_as_one_on_another(imgkit: Imgkit, case: str) -> None:
+    """Else whoever may not touch the original names the working copy, which is free."""
+    imgkit.image("copy.dd", MEDIA)
+    run(imgkit, JANE, "case", "add", "copy.dd", "--copy-of", "EX1").ended(0)
+    before = (imgkit.folder / "case/custody.jsonl").read_bytes()
+    done = run(imgkit, BOB, "hash", "disk.dd", "--exhibit", "EX2").ended(2)
+    assert "disk.dd is EX1 of this case, and not EX2" in done.err
+    words = ("--to", CAROL, "-o", "bag", "--not-rehashed", "--reason", "x", "--with-images")
+    run(imgkit, JANE, "case", "transfer", "--exhibit", "EX1", "--image", "EX1=copy.dd", *words).ended(2)
+    assert (imgkit.folder / "case/custody.jsonl").read_bytes() == before
+    run(imgkit, JANE, "hash", "disk.dd", "--exhibit", "EX1").ended(0)
+
+
 def test_a_bad_copy_does_not_match(imgkit: Imgkit, case: str) -> None:
     run(imgkit, JANE, "hash", "disk.dd").ended(0)
     imgkit.image("copy.dd", MEDIA[:-1] + b"X")
@@ -100,7 +126,8 @@ def test_disposed_of_by_another_and_used_afterwards(imgkit: Imgkit, case: str) -
     ]
     assert (imgkit.folder / "disk.dd").read_bytes() == MEDIA
     refused = run(imgkit, JANE, "case", "transfer", "--to", BOB, "-o", "bag").ended(2)
-    assert "no exhibit that could be handed over" in refused.err
+    assert "no exhibit that Jane Doe <jane@lab.example> could hand over" in refused.err
+    assert "hint" not in refused.err
 
 
 @pytest.mark.parametrize("command", ["store", "dispose"])

@@ -132,7 +132,8 @@ def test_what_was_given_is_told_by_show(jane: Desk, court: Desk, bag: Path) -> N
 
 
 def test_a_gap_is_told_once_a_run(jane: Desk, bob: Desk, case: Path) -> None:
-    done = bob("case", "transfer", "--case", "A", "--to", CAROL, "-o", "bag").ended(0)
+    words = ("case", "transfer", "--case", "A", "--to", CAROL, "-o", "bag", "--exhibit", "EX1")
+    done = bob(*words).ended(0)
     assert done.err.count("CUSTODY_GAP: EX1") == 1
 
 
@@ -185,6 +186,146 @@ def test_a_hand_over_back(jane: Desk, court: Desk, bag: Path) -> None:
     assert "CUSTODY_GAP" not in jane.codes("A")
 
 
+def test_what_comes_home_in_a_bag_is_the_exhibit_that_went_away(jane: Desk, court: Desk, bag: Path) -> None:
+    take(court).ended(0)
+    words = ("case", "transfer", "--case", "B", "--to", JANE, "-o", "back", "--with-images")
+    court(*words).ended(0)
+    document = jane("case", "receive", "back", "--case", "A", "--json").ended(0).json
+    assert [(one["exhibit"], one["verdict"]) for one in document["exhibits"]] == [("EX1", "match")]
+    shown = jane("case", "show", "A", "--json").ended(0).json["exhibits"]
+    assert [(one["exhibit"], one["possession"]["state"]) for one in shown] == [("EX1", "held")]
+    for path in ("disk.dd", "back/data/images/EX1/disk.dd"):
+        jane("hash", path, "--case", "A").ended(0)
+    assert "CUSTODY_GAP" not in jane.codes("A")
+    line = jane.last("A", "custody.received")["seq"]
+    jane("case", "receive", "back", "--case", "A").ended(0)
+    assert jane.last("A", "custody.received")["seq"] > line
+    assert "CUSTODY_GAP" not in jane.codes("A")
+
+
+def test_another_image_that_comes_home_is_told(jane: Desk, court: Desk, bag: Path) -> None:
+    take(court).ended(0)
+    words = ("--not-rehashed", "--reason", "x", "--with-images", "--image", "EX1=other.dd", "-o", "back")
+    (bag.parent / "other.dd").write_bytes(b"x" * len(MEDIA))
+    court("case", "transfer", "--case", "B", "--to", JANE, *words).ended(0)
+    document = jane("case", "receive", "back", "--case", "A", "--json").ended(1).json
+    assert [(one["exhibit"], one["verdict"]) for one in document["exhibits"]] == [("EX1", "mismatch")]
+
+
+def test_received_once_more_in_the_same_log_is_no_gap(jane: Desk, bob: Desk, case: Path) -> None:
+    """As after a crash between record and receipt."""
+    give(jane).ended(0)
+    for _again in range(2):
+        bob("case", "receive", "bag", "--case", "A", "--image", "EX1=disk.dd").ended(0)
+    assert "CUSTODY_GAP" not in bob.codes("A")
+
+
+def test_an_image_in_several_folders_is_opened_from_its_bag(jane: Desk, court: Desk, case: Path) -> None:
+    """An overlay and what it builds upon have one name: in the bag their folders lie to each other as they did."""
+    base = case.parent
+    for folder, backing in (("below", []), ("above", ["-b", "../below/disk.qcow2", "-F", "qcow2"])):
+        (base / folder).mkdir()
+        words = ["qemu-img", "create", "-q", "-f", "qcow2", *backing, f"{folder}/disk.qcow2", "1M"]
+        subprocess.run(words, cwd=base, check=True)
+    jane("hash", "above/disk.qcow2", "--case", "A").ended(0)
+    done = give(jane, "--exhibit", "EX2", "--with-images").ended(0)
+    assert "cannot be opened" not in done.err
+    shutil.rmtree(base / "below")
+    shutil.rmtree(base / "above")
+    take(court).ended(0)
+    assert (base / "bag/data/images/EX2/above/disk.qcow2").is_file()
+
+
+def test_an_image_that_names_files_elsewhere_is_told_of(jane: Desk, court: Desk, case: Path) -> None:
+    base = case.parent
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "below.qcow2", "1M"], cwd=base, check=True)
+    words = [
+        "qemu-img",
+        "create",
+        "-q",
+        "-f",
+        "qcow2",
+        "-b",
+        str(base / "below.qcow2"),
+        "-F",
+        "qcow2",
+        "a.qcow2",
+    ]
+    subprocess.run(words, cwd=base, check=True)
+    jane("case", "add", "a.qcow2", "--case", "A").ended(0)
+    done = give(jane, "--exhibit", "EX2", "--with-images").ended(0)
+    assert "EX2 cannot be opened from the bag: it names " in done.err
+    assert "--image EX2=PATH" in done.err
+
+
+# -- what goes wrong on the way --------------------------------------------------------------------------
+
+
+def test_the_same_hand_over_again_asks_for_its_bag_only(jane: Desk, bag: Path) -> None:
+    line = jane.last("A", "custody.transferred")["seq"]
+    for words in ((), ("--exhibit", "EX1")):
+        done = jane("case", "transfer", "--case", "A", "--to", BOB, "-o", "bag2", *words).ended(2)
+        assert f"EX1 was handed over to Bob Roe <bob@court.example> at line {line}" in done.err
+        assert f"hint: imgkit case transfer --bag-only {line} -o BAG" in done.err
+    assert jane.last("A", "custody.transferred")["seq"] == line
+    another = ("case", "transfer", "--case", "A", "--to", CAROL, "-o", "bag2", "--exhibit", "EX1")
+    assert "CUSTODY_GAP" in jane(*another).ended(0).err
+
+
+def test_what_others_hold_is_not_handed_over_by_default(jane: Desk, bob: Desk, case: Path) -> None:
+    (case.parent / "other.dd").write_bytes(b"x" + MEDIA)
+    bob("case", "add", "other.dd", "--case", "A").ended(0)
+    done = give(jane).ended(0)
+    assert "EX2 is left out: it is held by Bob Roe" in done.err
+    assert [one["exhibit"] for one in jane.last("A", "custody.transferred")["data"]["exhibits"]] == ["EX1"]
+    assert "CUSTODY_GAP" not in jane.codes("A")
+
+
+def test_the_bag_only_is_as_its_line_has_it(jane: Desk, bag: Path) -> None:
+    words = ("--bag-only", "6", "-o", "bag2", "--case", "A", "--with-images", "--seal", "7")
+    assert "leave --seal, --with-images out" in jane("case", "transfer", *words).ended(2).err
+
+
+def test_what_a_killed_run_left_of_a_bag_is_named(jane: Desk, case: Path) -> None:
+    left = case.parent / ".bag.0c35c38e-bfe5-44fb-84c5-5464a734ff92.tmp"
+    left.mkdir()
+    assert f"{left} is what a run that was cut off left" in give(jane).ended(0).err
+
+
+def test_a_receipt_goes_into_a_folder_that_is_there(court: Desk, bag: Path) -> None:
+    for name, said in (("nowhere/r.txt", "no folder"), ("", "empty"), ("bag", "there already")):
+        assert said in take(court, "-o", name).ended(2).err
+    assert [record["type"] for record in court.log("B")] == ["case.opened"]
+
+
+def test_a_receipt_that_cannot_be_written_lies_in_the_case(court: Desk, bag: Path) -> None:
+    """Everything else is done: nobody should receive it again for that."""
+    done = take(court, "-o", "/proc/receipt.txt", "--json").ended(3)
+    document = done.json
+    assert (document["received"] is not None, document["receipt_for_giver"]) == (True, None)
+    assert "cannot write the receipt to '/proc/receipt.txt'" in done.err
+    assert f"everything else is done, and it lies in {document['receipt_file']}" in done.err
+    with open(document["receipt_file"], encoding="ascii") as file:
+        assert file.read() == document["receipt"] + "\n"
+
+
+def test_a_bag_is_of_its_own_hand_over_though_another_follows(jane: Desk, court: Desk, case: Path) -> None:
+    """Two at once: the checkpoint of the first covers the second, too, and so does its bag."""
+    (case.parent / "other.dd").write_bytes(b"x" + MEDIA)
+    jane("case", "add", "other.dd", "--case", "A").ended(0)
+    give(jane, "--exhibit", "EX1", "--with-images").ended(0)
+    first = jane.last("A", "custody.transferred")["seq"]
+    words = ("case", "transfer", "--case", "A", "--to", CAROL, "--exhibit", "EX2", "-o", "second")
+    jane(*words).ended(0)
+    second = jane.last("A", "custody.transferred")["seq"]
+    shutil.copytree(case.parent / "second", case.parent / "both")
+    info = case.parent / "both/bag-info.txt"
+    info.write_text(info.read_text().replace(f"Imgkit-Line: {second}", f"Imgkit-Line: {first}"))
+    edit_the_manifests(case.parent / "both")
+    done = court("case", "receive", "both", "--case", "B", "--image", "EX1=disk.dd", "--json").ended(0)
+    assert done.json["offer"]["line"] == first
+
+
 # -- what does not fit ---------------------------------------------------------------------------------
 
 
@@ -195,6 +336,10 @@ def edit_the_log(bag: Path) -> None:
 
 def edit_the_log_and_the_manifests(bag: Path) -> None:
     edit_the_log(bag)
+    edit_the_manifests(bag)
+
+
+def edit_the_manifests(bag: Path) -> None:
     for name, folder in (("manifest-sha256.txt", "data"), ("tagmanifest-sha256.txt", ".")):
         lines = (bag / name).read_text().splitlines()
         files = [line.partition("  ")[2] for line in lines]
@@ -257,7 +402,8 @@ def test_an_image_that_changed_is_not_handed_over(jane: Desk, case: Path) -> Non
     jane("hash", "disk.dd", "--case", "A").ended(0)
     (case.parent / "disk.dd").write_bytes(b"x" * len(MEDIA))
     done = give(jane).ended(1)
-    assert "EX1: mismatch" in done.err
+    assert "EX1: MISMATCH" in done.err
+    assert "EX1: sha256 of media is " in done.err
     assert not (case.parent / "bag").exists()
     assert "custody.transferred" not in {record["type"] for record in jane.log("A")}
     give(jane, "--not-rehashed", "--reason", "as found").ended(0)

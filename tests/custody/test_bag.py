@@ -14,14 +14,15 @@ from hypothesis import strategies as st
 
 from imgkit.custody.bag import (
     Payload,
-    check_bag,
     decoded,
     encoded,
     info_lines,
+    left_over,
     manifest_lines,
     safe_name,
     write_bag,
 )
+from imgkit.custody.bag_check import check_bag
 from imgkit.errors import CustodyError
 
 if TYPE_CHECKING:
@@ -190,6 +191,33 @@ def test_names_that_are_given_need_no_codes(raw: bytes) -> None:
     assert name.isprintable()
     assert "/" not in name
     assert name not in {"", ".", ".."}
+
+
+@pytest.mark.parametrize("name", ['c:disk "1"?.dd', "trail. ", "a<b>|*.dd", "...", " "])
+def test_names_that_are_given_fit_on_a_memory_stick(name: str) -> None:
+    assert not set(safe_name(name)) & set('<>:"|?*\\/')
+    assert not safe_name(name).endswith((".", " "))
+
+
+def test_a_name_that_ends_with_a_blank_is_no_missing_file(tmp_path: Path) -> None:
+    """Such as sha256sum writes it: in a bag that somebody else made."""
+    (item, *_rest) = payload(tmp_path)
+    write_bag(str(tmp_path / "bag"), [Payload("disk.dd ", item.open)], info=[], tags={})
+    assert sha256sum(tmp_path / "bag", "manifest-sha256.txt") == 0
+    assert check_bag(str(tmp_path / "bag")).problems == ()
+
+
+def test_what_a_killed_run_left_is_known_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / ".bag.0c35c38e-bfe5-44fb-84c5-5464a734ff92.tmp").mkdir()
+    (tmp_path / ".bag.notes.tmp").mkdir()
+    assert [os.path.basename(one)[:9] for one in left_over(str(tmp_path / "bag"))] == [".bag.0c35"]
+
+
+def test_a_long_name_of_a_bag_has_room_for_its_ending(tmp_path: Path) -> None:
+    (item, *_rest) = payload(tmp_path)
+    name = "\U0001f4bd" * 60  # 240 bytes
+    write_bag(str(tmp_path / name), [Payload("a", item.open)], info=[], tags={})
+    assert check_bag(str(tmp_path / name)).problems == ()
 
 
 def test_information_stays_on_its_line() -> None:

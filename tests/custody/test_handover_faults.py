@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from imgkit.custody.bag import check_bag
+from imgkit.custody.bag_check import check_bag
 from imgkit.custody.possession import Person
 from imgkit.custody.verify import verify_log
 from imgkit.errors import ImgkitError

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgkit.custody.possession import HANDLING, Person, Possession, State
+from imgkit.custody.possession import HANDLING, Origin, Person, Possession, State
 
 LOG, OTHER = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
 JANE, BOB, CAROL = ({"name": name, "id": f"{name.lower()}@lab"} for name in ("Jane", "Bob", "Carol"))
@@ -135,6 +135,39 @@ def test_what_went_away_comes_back_by_another_log(story: Story) -> None:
     story.receive(JANE, log=OTHER)
     story.act("evidence.hashed", JANE, "EX1")
     assert story.gaps == []
+
+
+def test_received_once_more_by_the_holder_is_no_gap(story: Story) -> None:
+    story.give(JANE, BOB)
+    story.receive(BOB)
+    story.receive(BOB)
+    assert story.gaps == []
+    line = story.receive(JANE)
+    assert [gap[0] for gap in story.gaps] == [line]
+
+
+def test_who_authorises_without_being_entitled_authorises_nobody(story: Story) -> None:
+    story.event("custody.stored", BOB, {"exhibits": ["EX1"], "place": "shelf", "authorised": [BOB]})
+    line = story.act("evidence.hashed", BOB, "EX1")
+    assert len(story.gaps) == 2
+    assert story.gaps[-1][0] == line
+    assert story.possession.exhibits["EX1"].place == "shelf"
+
+
+def test_handed_over_in_the_name_of_the_holder_by_somebody_else(story: Story) -> None:
+    line = story.event("custody.transferred", CAROL, {"from": JANE, "to": BOB, "exhibits": ["EX1"]})
+    assert [gap[0] for gap in story.gaps] == [line]
+    assert "handed over by Carol" in story.gaps[0][1]
+
+
+def test_what_an_exhibit_was_elsewhere_is_known() -> None:
+    """Received from one log and then from another: what it was there, and before that; this log itself is left out."""
+    story = Story()
+    story.add(JANE)
+    first = [{"log": "far", "exhibit": "EX7"}, {"log": LOG, "exhibit": "EX1"}, 7, {"log": 7}]
+    item = {"exhibit": "EX1", "theirs": "EX3", "origins": first}
+    story.event("custody.received", JANE, {"offer": {"log": OTHER}, "exhibits": [item]})
+    assert story.possession.exhibits["EX1"].origins == (Origin("far", "EX7"), Origin(OTHER, "EX3"))
 
 
 def test_handed_over_by_somebody_who_does_not_hold_it(story: Story) -> None:

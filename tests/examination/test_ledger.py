@@ -8,6 +8,7 @@ import pytest
 
 from imgkit.errors import CustodyError, UsageError
 from imgkit.examination.ledger import Ledger, fold
+from imgkit.examination.own_references import own_references
 from imgkit.image import Extent
 
 Record = dict[str, Any]
@@ -153,7 +154,7 @@ def test_of_our_own_digests_the_first_counts() -> None:
     script.hashed(MD5_A)
     script.hashed(MD5_B)
     exhibit = script.ledger.exhibits["EX1"]
-    references = script.ledger.references(exhibit, "/log")
+    references = own_references(script.ledger, exhibit, "/log")
     assert [(item.source.origin, item.digest.value, item.source.line) for item in references] == [
         ("acquisition", MD5_B, 2),
         ("own", MD5_A, 5),
@@ -313,7 +314,7 @@ def test_a_digest_of_a_partition_is_of_its_bytes() -> None:
     script.hashed(MD5_A, of="partition:1", offset=512, length=1024, sector_size=512)
     script.hashed(MD5_B, of="partition:1", offset=2048, length=1024)
     script.hashed(MD5_B, of="partition:1", offset=512, length=1024)
-    references = script.ledger.references(script.ledger.exhibits["EX1"], "/log")
+    references = own_references(script.ledger, script.ledger.exhibits["EX1"], "/log")
     assert {(item.extent, item.digest.value, item.sector_size) for item in references} == {
         (Extent(512, 1024), MD5_A, 512),
         (Extent(2048, 1024), MD5_B, None),
