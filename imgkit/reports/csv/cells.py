@@ -22,8 +22,14 @@ LONGEST = 32_000  # characters: spreadsheets cut a cell at 32,767 without a word
 _KEPT_DIGITS = 15  # a spreadsheet's numbers are doubles
 # What begins a formula, in a locale of wide characters too; after a `;` as well, which parts cells in many countries.
 _FORMULA = re.compile("(^|;)(?=\\s*[=+\\-@\uff1d\uff0b\uff0d\uff20])")
-_NUMBER_LIKE = re.compile(r"\d+(?:[.,]\d*)?(?:[eE]\d+)?\Z")
-_DATE_LIKE = re.compile(r"\d{1,4}[-/.:]\d{1,2}(?:[-/.:]\d{1,4})?\Z")
+_WHOLE = re.compile(r"(?:0|[1-9]\d*)\Z", re.ASCII)
+_NUMBER_LIKE = re.compile(r"\(?\d[\d.,]*(?:[eE][-+]?\d+)?\)?\Z")
+_TIME = r"(?: +\d{1,2}:\d{2}\S*)?(?: ?[AaPp][Mm])?"
+_DATE_LIKE = re.compile(rf"\d{{1,4}}[-/.:]\d{{1,2}}(?:[-/.:]\d{{1,4}}(?:\.\d+)?)?{_TIME}\Z")
+_MONTH = "(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
+_NAMED_DATE = re.compile(
+    rf"(?=.*\d)(?:\d{{1,4}}[-/. ]*)?{_MONTH}[-/. ]*(?:\d{{1,4}}[-/., ]*){{0,2}}{_TIME}\Z", re.IGNORECASE
+)
 Value = str | int | bool | None
 
 
@@ -55,13 +61,12 @@ def _cut(shown: str) -> str:
 
 
 def _is_changed(shown: str) -> bool:
-    """Whether a spreadsheet would take it for a number that it rounds, or for a date."""
-    if _DATE_LIKE.match(shown):
+    """Whether a spreadsheet would take it for a date, or for a number that it rounds or writes otherwise (`6.10` as 6.1)."""
+    if _DATE_LIKE.match(shown) or _NAMED_DATE.match(shown):
         return True
-    if not _NUMBER_LIKE.match(shown):
-        return False
-    leading_zero = len(shown) > 1 and shown[0] == "0"
-    return leading_zero or len(shown) > _KEPT_DIGITS or "e" in shown.lower()
+    if _WHOLE.match(shown):
+        return len(shown) > _KEPT_DIGITS
+    return _NUMBER_LIKE.match(shown) is not None or shown.lower() in ("true", "false")
 
 
 def write_rows(out: BinaryIO, header: Sequence[str], rows: Iterable[Sequence[Value]]) -> None:
