@@ -9,9 +9,10 @@ import typer
 
 from imgkit.cli import options
 from imgkit.cli.ending import final
-from imgkit.cli.exit_codes import MISMATCH, TROUBLE
+from imgkit.cli.exit_codes import TROUBLE
 from imgkit.cli.options import ImageArgument
 from imgkit.cli.output import emit, flush, is_terminal, notice, ranges, say, say_bytes, table, tell_error
+from imgkit.cli.taken_down import code_of, tell_ending
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -249,27 +250,12 @@ def _show_taken_down(schema: str, done: list[TakenDown], records: Records, *, as
         for item in done:
             if item.error is None:
                 say(" ".join([item.attached.attachment.device, *item.unmounted]))
-    if any(item.changed for item in done):
-        return MISMATCH
-    return TROUBLE if any(item.error or item.spooled or item.unrecorded for item in done) else 0
+    return code_of(done)
 
 
 def _tell_taken_down(item: TakenDown) -> None:
     device = item.attached.attachment.device
-    if item.error is not None:
-        tell_error(item.error.message, item.error.hint)
-    if item.lines:
-        notice(f"{device}: recorded in log {item.log}, line {max(item.lines)}")
-    if item.unrecorded:
-        notice(f"{device}: RECORDED NOWHERE: {item.unrecorded}; write down by hand what was done")
-    elif item.spooled:
-        notice(
-            f"{device}: NOT YET IN THE CASE LOG: {item.spooled}; the next run that reaches it imports the records"
-        )
-    for text in item.changed:
-        notice(f"{device}: EVIDENCE CHANGED: {text}")
-    for text in item.touched:
-        notice(f"{device}: touched: {text}; verify the image")
+    tell_ending(device, item)
     exposed = item.attached.attachment.exposed
     if item.error is None and exposed is not None and not exposed.alive:
         notice(f"{device}: the process that served the image did not answer any more: reads had failed")
@@ -282,21 +268,14 @@ def _tell_taken_down(item: TakenDown) -> None:
 def _taken_down_document(item: TakenDown) -> Document:
     from imgkit.examination.attached import attachment_document
     from imgkit.examination.recorder import records_of
+    from imgkit.examination.takedown import ending_document
 
     document = attachment_document(item.attached) | {
         "detached": item.error is None,
         "unmounted": item.unmounted,
-        "changed": list(item.changed),
-        "touched": list(item.touched),
-        "compared": item.compared,
         "guard_at_detach": item.guard,
-        "not_yet_in_log": item.spooled,
-        "recorded_nowhere": item.unrecorded,
-        "records": records_of(item.log or "", item.lines) if item.lines else None,
     }
-    if item.error is not None:
-        document["error"] = {"kind": item.error.kind, "message": item.error.message, "hint": item.error.hint}
-    return document
+    return document | ending_document(item, records_of(item.log or "", item.lines))
 
 
 def status(as_json: options.JsonOption = False) -> int:

@@ -8,9 +8,9 @@ import typer
 
 from imgkit.cli import options
 from imgkit.cli.ending import final
-from imgkit.cli.exit_codes import MISMATCH, TROUBLE
 from imgkit.cli.options import ImageArgument
-from imgkit.cli.output import emit, flush, is_terminal, notice, say_bytes, say_fact, tell_error
+from imgkit.cli.output import emit, flush, is_terminal, notice, say_bytes, say_fact
+from imgkit.cli.taken_down import code_of, tell_ending
 
 if TYPE_CHECKING:
     from imgkit.examination.exposing import ExposedImage
@@ -83,28 +83,23 @@ def unexpose(
         for item in done:
             if item.error is None:
                 say_bytes(item.directory)
-    if any(item.changed for item in done):
-        return MISMATCH
-    return TROUBLE if any(item.error or item.spooled or item.unrecorded for item in done) else 0
+    return code_of(done)
 
 
 def _tell(item: TakenAway) -> None:
     where = item.directory
+    tell_ending(where, item)
     if item.error is not None:
-        tell_error(item.error.message, item.error.hint)
-    if item.lines:
-        notice(f"{where}: recorded in log {item.origin.log}, line {max(item.lines)}")
-    if item.unrecorded:
-        notice(f"{where}: RECORDED NOWHERE: {item.unrecorded}; write down by hand what was done")
-    elif item.spooled:
+        return
+    if item.facts is not None and not item.facts.pid:
+        notice(f"{where}: the process that served the image was gone: reads had failed")
+    elif item.guard == "none":
+        notice(f"{where}: not guarded against writers while exposed: verify the image")
+    if item.log is None:
         notice(
-            f"{where}: NOT YET IN THE CASE LOG: {item.spooled}; the next run that reaches it imports the records"
+            f"{where}: recorded in no log: this host knows none that tells of it; write down by hand what was done"
         )
-    for text in item.changed:
-        notice(f"{where}: EVIDENCE CHANGED: {text}")
-    for text in item.touched:
-        notice(f"{where}: touched: {text}; verify the image")
-    if item.error is None and not item.compared:
+    if not item.compared:
         notice(f"{where}: the image was not compared with how it was when it was exposed")
 
 

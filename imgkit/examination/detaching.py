@@ -6,6 +6,7 @@ import os
 import shlex
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from imgkit import expose
@@ -16,6 +17,7 @@ from imgkit.examination.attached import Attached, detached_facts, mount_facts, r
 from imgkit.examination.cases import identity_in
 from imgkit.examination.knowledge import KnownLogs, log_uuid
 from imgkit.examination.recorder import Recorder
+from imgkit.examination.takedown import Ending
 from imgkit.mounting import list_mounts, unmount
 
 if TYPE_CHECKING:
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from imgkit.attachment import Detached
     from imgkit.examination.knowledge import Origin
     from imgkit.examination.presence import Presence
-    from imgkit.examination.takedown import TakingDown
     from imgkit.mounting import Mount
 
 Record = dict[str, Any]
@@ -33,36 +34,20 @@ _NAMED = 8  # of a longer list
 
 
 @dataclass(slots=True)
-class TakenDown:
+class TakenDown(Ending):
     """What became of one attachment.
 
     Attributes:
         attached: What it was.
-        changed: Sentences: the evidence is not what was attached.
-        touched: Sentences: only the inode's change time differs.
-        compared: Whether the facts of the time of attach were there to compare with.
         guard: At detach.
         unmounted: Directories it was unmounted from.
-        spooled: Why the records are not yet in the case log, or None.
-        unrecorded: Why nothing has the records, not even the spool, or None: to be written down by hand.
         by: Who attached it.
-        log: UUID of the log of its attach, or None.
-        lines: Lines of that log that tell of this one.
-        error: Why it could not be taken down, or None.
     """
 
     attached: Attached
-    changed: tuple[str, ...] = ()
-    touched: tuple[str, ...] = ()
-    compared: bool = False
     guard: str = "unknown"
     unmounted: list[str] = field(default_factory=list)
-    spooled: str | None = None
-    unrecorded: str | None = None
     by: str = ""
-    log: str | None = None
-    lines: list[int] = field(default_factory=list)
-    error: ImgkitError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +230,7 @@ class Takedown:
             identity = identity_in(os.path.dirname(mounted.target)) if created else None
             unmount(mounted.target, source=mounted.source, created=created, identity=identity)
         done.unmounted.append(mounted.target)
-        _note_trouble(done, act)
+        done.note_trouble(act)
 
     def _detach(self, item: Attached, done: TakenDown, pin: int | None) -> None:
         attachment = item.attachment
@@ -268,12 +253,9 @@ class Takedown:
             act.data.update(
                 detached_facts(result, compared=done.compared), details=[*done.changed, *done.touched]
             )
-        _note_trouble(done, act)
-        for kind, details in (("evidence.changed", done.changed), ("evidence.touched", done.touched)):
-            if details and (done.compared or kind == "evidence.changed"):
-                facts = {**data, "details": list(details)}
-                missed = self._recorder.event(origin, kind, facts, exhibit=item.exhibit, lines=done.lines)
-                done.spooled = done.spooled or missed
+        done.note_trouble(act)
+        event = partial(self._recorder.event, origin, exhibit=item.exhibit, lines=done.lines)
+        done.record_events(event, data)
 
 
 def exposed_at(name: str) -> str | None:
@@ -287,11 +269,6 @@ def _some(names: Sequence[str], between: str = ", ") -> str:
     """The first few of what may be thousands."""
     more = f"{between}and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return between.join(names[:_NAMED]) + more
-
-
-def _note_trouble(done: TakenDown, act: TakingDown) -> None:
-    done.spooled = done.spooled or act.spooled
-    done.unrecorded = done.unrecorded or act.unrecorded
 
 
 def _judge(done: TakenDown, result: Detached) -> None:

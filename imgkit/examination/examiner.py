@@ -49,9 +49,18 @@ def invoking_user(environ: Mapping[str, str]) -> User:
     if uid == 0:
         uid = _login_uid() or _sudo_uid(environ) or 0
     try:
-        entry = pwd.getpwuid(uid)
+        return user_of(uid)
     except KeyError:
         return _unknown_user(uid, environ)
+
+
+def user_of(uid: int) -> User:
+    """Return the user of that number.
+
+    Raises:
+        KeyError: This host knows none.
+    """
+    entry = pwd.getpwuid(uid)
     groups = tuple(os.getgrouplist(entry.pw_name, entry.pw_gid))
     if uid == os.getuid():
         groups = tuple(os.getgroups())

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from imgkit.examination import Evidence, Examination
     from imgkit.expose import ExposureFacts
+    from imgkit.linux.files import Identity
 
 Record = dict[str, Any]
 
@@ -161,15 +162,21 @@ def exposure_document(found: ExposedImage) -> Record:
     }
 
 
-def taken_away(directory: str, created: Sequence[str]) -> None:
-    """Take an exposure down, and the directories that were made for it.
+def taken_away(directory: str, created: Sequence[str], identity: Identity | None = None) -> None:
+    """Take an exposure down, and the directories that were made for it, where they lead to it.
+
+    Args:
+        directory: Where it is.
+        created: As recorded, outermost first.
+        identity: With whose rights root removes them; None: those of the owner of the place.
 
     Raises:
         Busy, MountError: As expose.unexpose.
     """
     unexpose(directory)
+    created = [path for path in created if f"{directory}/".startswith(f"{path}/")]
     if created:
-        remove_mount_point(directory, created, identity_in(os.path.dirname(created[0])))
+        remove_mount_point(directory, created, identity or identity_in(os.path.dirname(created[0])))
 
 
 def _take_down_again(examination: Examination, found: ExposedImage, *, why: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from imgkit.attachment import Attachment, Backing
     from imgkit.custody.state import StateFolder
+    from imgkit.linux.files import Identity
     from imgkit.mounting import Mount
 
 Record = dict[str, Any]
@@ -108,7 +110,7 @@ class KnownLogs:
     """The logs that this host remembers, read as needed."""
 
     def __init__(self, state: StateFolder) -> None:
-        self._state = state
+        self._states = [state]
         self._told: dict[tuple[str, int], _Told] = {}
         self._created: dict[tuple[str, str], list[str]] = {}
         self._runs: dict[tuple[str, int], list[str]] = {}
@@ -186,7 +188,7 @@ class KnownLogs:
             return origin
         name = str(reference.get("enclosure"))
         if name not in self._lists:
-            identity = identity_in(os.path.dirname(origin.path))
+            identity = self.rights_to_read(origin.log or "")
             try:
                 self._lists[name] = tuple(enclosed_list(origin.path, reference, identity=identity))
             except CustodyError as error:
@@ -217,15 +219,31 @@ class KnownLogs:
         return tuple(sorted(path for path in made if f"{target}/".startswith(f"{path}/")))
 
     def uuids(self) -> Sequence[str]:
-        """The logs that this host remembers."""
-        return self._state.known_logs()
+        """The logs that this host remembers.
+
+        Raises:
+            CustodyError: A memory is there and cannot be read.
+        """
+        return list(dict.fromkeys(log for state in self._states for log in state.known_logs()))
+
+    def ask_too(self, state: StateFolder) -> None:
+        """Look into another user's memory, too, after one's own; it says nothing where it cannot be read."""
+        if any(one.path == state.path for one in self._states):
+            return
+        with contextlib.suppress(CustodyError):
+            state.known_logs()
+            self._states.append(state)
+
+    def rights_to_read(self, log: str) -> Identity | None:
+        """With whose rights root reads a log: its folder's owner's; one that another user's memory names with that user's."""
+        for number, state in enumerate(self._states):
+            if (path := _last_path(state, log)) is not None:
+                return state.identity if number else identity_in(os.path.dirname(path))
+        return None
 
     def path_of_log(self, log: str) -> str | None:
         """Where a log was last seen on this host, or None."""
-        try:
-            return self._state.last_path(log)
-        except CustodyError:
-            return None  # a damaged memory keeps nobody from taking a device down
+        return next((path for state in self._states if (path := _last_path(state, log)) is not None), None)
 
     def _read_log(self, log: str) -> int:
         """Collect the attach and mount records of one log and count its lines.
@@ -287,6 +305,13 @@ class KnownLogs:
                 of_run = self._created.setdefault((record["log"], record["session"]), [])
                 of_run += [path_of(item) for item in created]
                 self._runs.setdefault(key, []).append(record["session"])
+
+
+def _last_path(state: StateFolder, log: str) -> str | None:
+    try:
+        return state.last_path(log)
+    except CustodyError:
+        return None  # a damaged memory keeps nobody from taking a device down
 
 
 def _compared(attachment: Attachment, origin: Origin) -> Attachment:

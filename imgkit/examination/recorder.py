@@ -72,7 +72,8 @@ class Recorder:
     @property
     def records(self) -> Record | list[Record] | None:
         """`records` of a document: the log and its lines; a list where several logs were written to."""
-        written = [records_of(log, lines) for log, lines in self._lines.items() if lines]
+        told = [records_of(log, lines) for log, lines in self._lines.items()]
+        written = [entry for entry in told if entry is not None]
         return written[0] if len(written) == 1 else written or None
 
     def end(self, presence: Presence, notify: Callable[[str], object]) -> None:
@@ -112,6 +113,8 @@ class Recorder:
         return log
 
 
-def records_of(log: str, lines: list[int]) -> Record:
-    """One entry of `records`: a log and the first and last line that were written to it."""
+def records_of(log: str, lines: list[int]) -> Record | None:
+    """One entry of `records`: a log and the first and last line that were written to it; None where none was."""
+    if not lines:
+        return None
     return {"log": log, "seq": [min(lines), max(lines)]}

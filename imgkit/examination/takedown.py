@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from imgkit.custody.spool import SpooledLog
@@ -14,8 +15,75 @@ if TYPE_CHECKING:
 
     from imgkit.custody.log import CustodyLog
     from imgkit.custody.session import Session
+    from imgkit.errors import ImgkitError
 
 Record = dict[str, Any]
+
+
+@dataclass(slots=True, kw_only=True)
+class Ending:
+    """How something came down that showed evidence, a device or an exposure.
+
+    Attributes:
+        log: UUID of the log that tells how it was put up, or None where no known log does.
+        changed: Sentences: the evidence is not what it was then.
+        touched: Sentences: only the inode's change time differs.
+        compared: Whether the facts of that time were there to compare with.
+        spooled: Why the records are not yet in the case log, or None.
+        unrecorded: Why nothing has the records, not even the spool, or None: to be written down by hand.
+        lines: Lines of that log that tell of this one.
+        error: Why it could not be taken down, or None.
+    """
+
+    log: str | None = None
+    changed: tuple[str, ...] = ()
+    touched: tuple[str, ...] = ()
+    compared: bool = False
+    spooled: str | None = None
+    unrecorded: str | None = None
+    lines: list[int] = field(default_factory=list)
+    error: ImgkitError | None = None
+
+    def note_trouble(self, act: TakingDown) -> None:
+        """Keep what kept the records of an act from the log."""
+        self.spooled = self.spooled or act.spooled
+        self.unrecorded = self.unrecorded or act.unrecorded
+
+    @property
+    def events(self) -> list[tuple[str, tuple[str, ...]]]:
+        """What is to be recorded of the evidence beside the act: type and details. A touch counts only if it was compared."""
+        found = [("evidence.changed", self.changed)]
+        if self.compared:
+            found.append(("evidence.touched", self.touched))
+        return [(kind, details) for kind, details in found if details]
+
+    def record_events(self, record: Callable[[str, Record], str | None], data: Record) -> None:
+        """Record them; it is down already, so what nothing takes is only told.
+
+        Args:
+            record: Takes type and data of an event; returns why only the spool has it, or None.
+            data: Of each event, but for the details.
+        """
+        for kind, details in self.events:
+            try:
+                self.spooled = record(kind, {**data, "details": list(details)}) or self.spooled
+            except CustodyError as error:
+                self.unrecorded = self.unrecorded or error.message
+
+
+def ending_document(item: Ending, records: Record | None) -> Record:
+    """What the documents of detach, unmount and unexpose say alike of each."""
+    document: Record = {
+        "changed": list(item.changed),
+        "touched": list(item.touched),
+        "compared": item.compared,
+        "not_yet_in_log": item.spooled,
+        "recorded_nowhere": item.unrecorded,
+        "records": records,
+    }
+    if item.error is not None:
+        document["error"] = {"kind": item.error.kind, "message": item.error.message, "hint": item.error.hint}
+    return document
 
 
 class TakingDown:

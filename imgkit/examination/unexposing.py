@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from imgkit import expose
 from imgkit.attachment import Backing, files_changed, signals_held
-from imgkit.custody.clock import boot_id
-from imgkit.custody.reading import read_records
-from imgkit.custody.record import path_fields, path_of
-from imgkit.errors import CustodyError, ImgkitError
+from imgkit.custody.record import MALFORMED, path_fields, path_of
+from imgkit.errors import ImgkitError
 from imgkit.examination.attached import files_of_record
-from imgkit.examination.cases import identity_in
 from imgkit.examination.exposing import exposure_facts, taken_away
-from imgkit.examination.knowledge import KnownLogs, Origin, image_of, image_told
+from imgkit.examination.exposures import KnownExposures, owner_of
+from imgkit.examination.knowledge import KnownLogs, Origin, image_of
 from imgkit.examination.recorder import Recorder, records_of
+from imgkit.examination.takedown import Ending, ending_document
+from imgkit.linux.files import acting_as
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from imgkit.examination.presence import Presence
     from imgkit.expose import ExposureFacts
@@ -28,105 +29,20 @@ Record = dict[str, Any]
 
 
 @dataclass(slots=True)
-class TakenAway:
+class TakenAway(Ending):
     """What became of one exposure.
 
     Attributes:
         directory: Where it was to be seen.
         facts: What served it; None where that process was gone already.
         origin: Which log has it.
-        changed, touched: Sentences, as of a detach.
-        compared: Whether the facts of the time of exposure were there to compare with.
-        spooled, unrecorded: Why the case log, or even the spool, does not have the records; or None.
-        lines: Lines of that log that tell of this one.
-        error: Why it could not be taken down, or None.
+        guard: As it was exposed.
     """
 
     directory: str
     facts: ExposureFacts | None = None
     origin: Origin = field(default_factory=Origin)
-    changed: tuple[str, ...] = ()
-    touched: tuple[str, ...] = ()
-    compared: bool = False
-    spooled: str | None = None
-    unrecorded: str | None = None
-    lines: list[int] = field(default_factory=list)
-    error: ImgkitError | None = None
-
-
-class KnownExposures:
-    """The exposures in directories that the logs of this user tell of, and no record has ended."""
-
-    def __init__(self, logs: KnownLogs) -> None:
-        self._logs = logs
-        self._open: list[Origin] | None = None
-
-    def at(self, directory: str, facts: ExposureFacts | None) -> Origin:
-        """The exposure at a directory, made in this boot by this process; an Origin that knows nothing where none is."""
-        if self._open is None:
-            self._open = [origin for log in self._logs.uuids() for origin in self._read(log)]
-        for origin in reversed(self._open):
-            data = origin.data or {}
-            if path_of(data, key="target") == directory and _may_be(data, facts):
-                return self._logs.with_files(origin)
-        return Origin()
-
-    def _read(self, log: str) -> Iterator[Origin]:
-        path = self._logs.path_of_log(log)
-        if path is None:
-            return
-        intents: dict[str, Record] = {}
-        found: dict[int, Origin] = {}
-        case = os.path.basename(os.path.dirname(path))
-        try:
-            for record in read_records(path, identity=identity_in(os.path.dirname(path))):
-                if record["seq"] == 1:
-                    case = record["data"].get("number") or case
-                if record["time"]["boot_id"] == boot_id():
-                    _take(record, intents, found, path, case)
-        except CustodyError:
-            return  # gone or damaged: it just tells less
-        yield from found.values()
-
-
-def _may_be(data: Record, facts: ExposureFacts | None) -> bool:
-    """Whether a record may tell of what serves a directory now; of a process that is dead, or was not recorded, it may."""
-    if facts is None or not facts.pid or "pid" not in data:
-        return True
-    return (data["pid"], data["started"]) == (facts.pid, facts.started)
-
-
-def _take(record: Record, intents: dict[str, Record], found: dict[int, Origin], path: str, case: str) -> None:
-    """An exposure begins with its intent: a run that was killed may have left it without an outcome."""
-    kind, done = record["type"], record.get("result") == "ok"
-    if kind == "evidence.exposed" and record["phase"] == "intent":
-        intents[record["op"]] = record
-        found[record["seq"]] = _origin(record, record, path, case)
-    elif kind == "evidence.exposed" and record["op"] in intents:
-        intent = intents[record["op"]]
-        if done:
-            found[intent["seq"]] = _origin(record, intent, path, case)
-        else:
-            found.pop(intent["seq"], None)
-    elif kind == "evidence.unexposed" and done:
-        found.pop(record["data"].get("exposed_line", -1), None)
-
-
-def _origin(record: Record, intent: Record, path: str, case: str) -> Origin:
-    data = record["data"]
-    files = data.get("files")
-    return Origin(
-        record["log"],
-        intent["seq"],
-        path,
-        case=case,
-        actor_id=record["actor"]["id"],
-        actor_name=record["actor"]["name"],
-        data=data,
-        exhibit=record.get("exhibit"),
-        image=image_told(data),
-        files=tuple(files) if isinstance(files, list) else (),
-    )
+    guard: str = "unknown"
 
 
 class Unexposing:
@@ -162,10 +78,14 @@ class Unexposing:
 
     def _one(self, one: TakenAway) -> None:
         one.origin = origin = self._known.at(one.directory, one.facts)
+        one.log = origin.log
+        owner = owner_of(one.directory)
         dead = one.facts is None or not one.facts.pid
         recorded = origin.data or {}
         data: Record = path_fields(one.directory, key="target")
+        one.guard = str(recorded.get("guard", one.guard))
         if one.facts is not None and not dead:
+            one.guard = one.facts.guard
             data.update(exposure_facts(one.facts, one.directory))
         if origin.log is not None:
             data["exposed_line"] = origin.line
@@ -173,20 +93,22 @@ class Unexposing:
             origin, "evidence.unexposed", data, exhibit=origin.exhibit, lines=one.lines
         ) as act:
             created = tuple(path_of(item) for item in recorded.get("created", ()))
-            taken_away(one.directory, created)
-            self._compare(one, act.data)
-        one.spooled, one.unrecorded = act.spooled, act.unrecorded
-        for kind, details in (("evidence.changed", one.changed), ("evidence.touched", one.touched)):
-            if details:
-                facts = {**data, "details": list(details)}
-                missed = self._recorder.event(origin, kind, facts, exhibit=origin.exhibit, lines=one.lines)
-                one.spooled = one.spooled or missed
+            taken_away(one.directory, created, owner.identity if owner is not None else None)
+            with acting_as(owner.identity if owner is not None else None):
+                self._compare(one, act.data)
+        one.note_trouble(act)
+        event = partial(self._recorder.event, origin, exhibit=origin.exhibit, lines=one.lines)
+        one.record_events(event, data)
 
     def _compare(self, one: TakenAway, data: Record) -> None:
         """The files of the image with what they were when it was exposed."""
         if not one.origin.files or one.origin.unlisted is not None:
             return
-        changes = files_changed(files_of_record(one.origin.files))
+        try:
+            files = files_of_record(one.origin.files)
+        except MALFORMED:
+            return  # a list beside another user's log
+        changes = files_changed(files)
         one.compared = True
         if changes.changed:
             one.changed = changes.details
@@ -205,16 +127,8 @@ def document_of(item: TakenAway) -> Record:
         "exhibit": item.origin.exhibit,
         "exposed": {"pid": (facts.pid or None) if facts else None, "alive": bool(facts and facts.pid)},
         "unexposed": item.error is None,
-        "changed": list(item.changed),
-        "touched": list(item.touched),
-        "compared": item.compared,
-        "not_yet_in_log": item.spooled,
-        "recorded_nowhere": item.unrecorded,
-        "records": records_of(item.origin.log or "", item.lines) if item.lines else None,
     }
-    if item.error is not None:
-        document["error"] = {"kind": item.error.kind, "message": item.error.message, "hint": item.error.hint}
-    return document
+    return document | ending_document(item, records_of(item.log or "", item.lines))
 
 
 def image_served(facts: ExposureFacts | None, origin: Origin) -> Record | None:
