@@ -40,17 +40,27 @@ T=$(mktemp -d ${memory:+-p "$memory"} verify.XXXXXXXX 2>/dev/null || mktemp -d) 
 trap 'rm -rf -- "$T"' EXIT
 trap 'exit 3' HUP INT TERM
 
+receipts_in() { # the receipts in a text, one a line
+    tr -s '[:space:]' ' ' | tr '[:upper:]' '[:lower:]' | grep -a -o -E \
+        'imgkit-receipt/1 [0-9a-f-]{36}( (0|[1-9][0-9]{0,15})){2}( [0-9a-f]{64}){2}( |$)'
+}
+
 signers='' revoked='' roots=''
 : >"$T/receipts"
+: >"$T/brought"
+: >"$T/inside"
 while getopts s:r:t:k: option; do
     case $option in
         s) signers=$(readable "$OPTARG") ;;
         r) revoked=$(readable "$OPTARG") ;;
         t) roots=$(readable "$OPTARG") ;;
         k)
-            if [ -f "$OPTARG" ]; then cat -- "$OPTARG"; else printf '%s\n' "$OPTARG"; fi \
-                | tr -s '[:space:]' ' ' | tr '[:upper:]' '[:lower:]' | grep -o 'imgkit-receipt/1\( [0-9a-f-]*\)\{5\}' >>"$T/receipts" \
-                || cannot "there is no receipt in $OPTARG"
+            if [ -f "$OPTARG" ]; then
+                if ! receipts_in <"$OPTARG" >/dev/null; then cannot "there is no receipt in $OPTARG"; fi
+                readlink -f -- "$OPTARG" >>"$T/brought"
+            elif ! printf '%s\n' "$OPTARG" | receipts_in >>"$T/receipts"; then
+                cannot "there is no receipt in $OPTARG"
+            fi
             ;;
         *) cannot "usage: verify.sh [-s SIGNERS] [-r REVOKED] [-t ROOTS] [-k RECEIPT] [FOLDER or custody.jsonl]" ;;
     esac
@@ -68,7 +78,19 @@ case $log in
     */custody.jsonl) folder=${log%/custody.jsonl} ;;
     custody.jsonl) folder=. ;;
 esac
-if [ -n "$folder" ]; then folder=$(cd -- "$folder" && pwd); fi
+if [ -n "$folder" ]; then folder=$(cd -- "$folder" && pwd -P); fi
+
+# What lies in the folder cannot vouch for it, whoever names it.
+lies_inside() { [ -n "$folder" ] && [ -n "$1" ] && case $(readlink -f -- "$1") in "$folder"/*) true ;; *) false ;; esac; }
+signers_inside='' roots_inside=''
+if lies_inside "$signers"; then signers_inside=1; fi
+if lies_inside "$roots"; then roots_inside=1; fi
+while read -r path; do
+    if lies_inside "$path"; then receipts_in <"$path" >>"$T/inside"; else receipts_in <"$path" >>"$T/receipts"; fi
+done <"$T/brought"
+if [ -n "$folder" ] && [ -d "$folder/receipts" ]; then
+    find "$folder/receipts" -mindepth 1 -maxdepth 1 -type f -exec sh -c 'cat -- "$1" && echo' sh {} \; | receipts_in >>"$T/inside" || true
+fi
 
 # ---- 1. A copy, so that every tool sees the same bytes -------------------------------------------------------------
 cat -- "$log" >"$T/log" || cannot "cannot read $log"
@@ -358,7 +380,7 @@ signature() { # n, line, body, signature, principal, time: prints "trusted", "ow
     if small_order "$4"; then tell FAIL WEAK_KEY "$2" "the signature of checkpoint $1 is of a key of small order"; return 0; fi
     if [ -n "$list" ] && ssh-keygen -Y verify -f "$list" -I "$5" -n custody@imgkit -s "$4" -O verify-time="$at" \
         ${revoked:+-r "$revoked"} <"$3" >/dev/null 2>&1; then
-        if [ -n "$signers" ]; then echo trusted; else echo own; fi
+        if [ -n "$signers" ] && [ -z "$signers_inside" ]; then echo trusted; else echo own; fi
     elif ! ssh-keygen -Y check-novalidate -n custody@imgkit -s "$4" <"$3" >/dev/null 2>&1; then
         tell FAIL BAD_SIGNATURE "$2" "the signature of checkpoint $1 is none of these bytes"
     elif [ -n "$list" ] && [ -n "$revoked" ] && ssh-keygen -Y verify -f "$list" -I "$5" -n custody@imgkit -s "$4" \
@@ -414,7 +436,7 @@ stamp() { # n, line, name, sums, time, agrees
         tell WARN TIMESTAMP_LATE "$2" "checkpoint $1 says $5, the authority $moment"
     fi
     if [ "$6" = 1 ]; then
-        if [ -z "$roots" ]; then stamps_own=1; fi
+        if [ -z "$roots" ] || [ -n "$roots_inside" ]; then stamps_own=1; fi
         dated=$size
     fi
 }
@@ -539,17 +561,24 @@ fi
 if [ "$last_size" -gt "$dated" ]; then tell WARN TIMESTAMP_MISSING "$last_line" "no time stamp says when lines $((dated + 1)) to $last_size were there"; fi
 
 # ---- 7. Receipts -----------------------------------------------------------------------------------------------------------
+receipt() { # r_size, r_bytes, r_head, r_file
+    case $(prefix "$r_size" "$r_bytes" "$r_head" "$r_file") in
+        cut) tell FAIL TRUNCATED '' "a receipt is for $r_size lines, the log has $lines" ;;
+        forked) tell FAIL FORKED "$r_size" "a receipt says otherwise of lines 1 to $r_size" ;;
+    esac
+}
 if [ ! -s receipts ]; then tell WARN NO_RECEIPT '' "no receipt held by somebody else was compared: give one with -k"; fi
 while read -r _ r_log r_size r_bytes r_head r_file; do
     if [ "$r_log" != "$the_log" ]; then
         tell FAIL FORKED '' "the receipt is of log $r_log"
         continue
     fi
-    case $(prefix "$r_size" "$r_bytes" "$r_head" "$r_file") in
-        cut) tell FAIL TRUNCATED '' "the receipt is for $r_size lines, the log has $lines" ;;
-        forked) tell FAIL FORKED "$r_size" "the receipt says otherwise of lines 1 to $r_size" ;;
-    esac
+    receipt
 done <receipts
+sort -u inside >once
+while read -r _ r_log r_size r_bytes r_head r_file; do
+    if [ "$r_log" = "$the_log" ]; then receipt; fi
+done <once
 cat told
 failed=$((failed + $(grep -c '^FAIL' told || true)))
 warned=$((warned + $(grep -c '^WARN' told || true)))

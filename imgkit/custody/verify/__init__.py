@@ -22,11 +22,13 @@ from imgkit.custody.verify.checkpoint_files import CheckpointFolder
 from imgkit.custody.verify.checkpoints import Checkpoints
 from imgkit.custody.verify.clock import Clocks
 from imgkit.custody.verify.coverage import Covered, Seen, covered, not_proved, proved
+from imgkit.custody.verify.dates import CheckpointDates
 from imgkit.custody.verify.finding import CODES, Findings, LogFinding, Severity
 from imgkit.custody.verify.holding import Holding
 from imgkit.custody.verify.lines import read_lines, settled_size
 from imgkit.custody.verify.memory import HeadMemory
 from imgkit.custody.verify.operations import Operations
+from imgkit.custody.verify.outside import Outside, lies_in
 from imgkit.custody.verify.prefix import Prefixes, recorded_sizes
 from imgkit.custody.verify.receipts import Receipts
 from imgkit.custody.verify.signatures import Signatures
@@ -47,23 +49,6 @@ __all__ = ["CODES", "Covered", "LogFinding", "Severity", "Verification", "verify
 LOG_NAME = "custody.jsonl"
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO in its place must not make us wait
 _GZIP = b"\x1f\x8b"
-
-
-@dataclass(frozen=True, slots=True)
-class Outside:
-    """What a verifier brings: nothing in the case folder can vouch for itself.
-
-    Attributes:
-        signers: An allowed_signers file (ssh-keygen(1)).
-        revoked: A KRL, or a list of public keys, that are no longer trusted.
-        tsa_roots: Certificates in PEM of the authorities whose time stamps count.
-        receipts: Receipts, their texts, or files that hold some.
-    """
-
-    signers: str | os.PathLike[str] | None = None
-    revoked: str | os.PathLike[str] | None = None
-    tsa_roots: str | os.PathLike[str] | None = None
-    receipts: tuple[Receipt | str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +165,11 @@ class _Checks:
         self.enclosures = Enclosures(findings, folder)
         self.files = CheckpointFolder(folder)
         self.checkpoints = Checkpoints(findings, self.files)
+        self.dates = CheckpointDates(findings)
         self.signatures = Signatures(findings, folder, outside.signers, outside.revoked)
-        self.stamps = Stamps(findings, outside.tsa_roots, self.files)
+        self.stamps = Stamps(
+            findings, outside.tsa_roots, self.files, inside=lies_in(folder, outside.tsa_roots)
+        )
         self.receipts = Receipts(findings, outside.receipts, folder)
         self.prefixes = Prefixes((), _no_bytes)
         self.accepted: list[int] = []
@@ -194,6 +182,7 @@ class _Checks:
         """Find out of which sizes somebody speaks, and start on the signatures."""
         bodies = self.checkpoints.bodies()
         self.signatures.begin(self.files.there, bodies)
+        self.dates.expect(body.size for body in bodies.values())
         sizes = {*self.receipts.sizes(), *(body.size for body in bodies.values())}
         sizes.update(recorded_sizes(file, size))
         self.prefixes = Prefixes(sizes, partial(os.pread, file.fileno()))
@@ -225,6 +214,7 @@ class _Checks:
             (None, self.possession.see),
             (None, self.enclosures.see),
             (None, self.checkpoints.see),
+            (None, self.dates.see),
             (frozenset({"log.anchored"}), self.stamps.see),
             (frozenset({"log.rollback_accepted"}), self._accept),
         )
@@ -265,6 +255,7 @@ class _Checks:
         """Judge checkpoints, signatures, stamps and receipts; tell what vouches for which lines."""
         lines, at = self.chain.lines, self.prefixes.at
         judged = self.checkpoints.finish(at, self.chain.log, lines)
+        self.dates.finish(judged)
         self.signatures.finish(judged)
         self.signatures.tail(self.checkpoints.last_act, lines)
         self.stamps.finish(judged)

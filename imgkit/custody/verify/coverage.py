@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from imgkit.custody.verify.stamps import Stamped
 
 _OF_LINES = frozenset({"BAD_LINE", "CHAIN_BREAK", "SEQ", "FOREIGN_LOG", "SCHEMA"})
+_SELF = " (self-asserted)"
+_OUR_MARKS = frozenset('(),;:"')
 _NAMED = 5  # receipts in a sentence
 _NEVER = (
     "that the person named in a record was at the keyboard",
@@ -98,7 +100,7 @@ def _last_of_each(signed: Sequence[Signed]) -> dict[str, int]:
     """Signer -> the last line they signed for."""
     last: dict[str, int] = {}
     for one in signed:
-        name = f"{one.principal} ({'trusted' if one.trusted else 'self-asserted'})"
+        name = f"{_quoted(one.principal)} ({'trusted' if one.trusted else 'self-asserted'})"
         last[name] = max(one.size, last.get(name, 0))
     return last
 
@@ -114,7 +116,12 @@ def _earliest(stamped: Sequence[Stamped]) -> list[Stamped]:
 
 
 def _said(stamp: Stamped) -> str:
-    return f"{stamp.time} by {stamp.tsa}" + ("" if stamp.trusted else " (self-asserted)")
+    return f"{stamp.time} by {_quoted(stamp.tsa)}" + ("" if stamp.trusted else _SELF)
+
+
+def _quoted(name: str) -> str:
+    """A name that somebody chose; one that could be read as words of ours stands in quotation marks."""
+    return '"' + name.replace('"', "'") + '"' if _OUR_MARKS & set(name) else name
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +156,7 @@ class Seen:
         """The last line for which something outside the folder vouches."""
         last = 0
         for one in self.coverage:
-            if one.receipts or one.memory or any("self-asserted" not in stamp for stamp in one.stamped):
+            if one.receipts or one.memory or any(not stamp.endswith(_SELF) for stamp in one.stamped):
                 last = one.last
         return last
 
@@ -187,7 +194,7 @@ def _memory(seen: Seen, last: int) -> str:
 
 def _outside(seen: Seen) -> Iterator[str]:
     for one in seen.coverage:
-        if one.stamped and "self-asserted" not in one.stamped[0]:
+        if one.stamped and not one.stamped[0].endswith(_SELF):
             yield f"lines {one.first:,} to {one.last:,} were there, as they are, at {one.stamped[0]}"
     receipts = [one.last for one in seen.coverage if one.receipts]
     if receipts:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from imgkit.custody.checkpoint import RECEIPT_MAGIC, Receipt
 from imgkit.custody.durable import told
 from imgkit.custody.verify.finding import lines_from
+from imgkit.custody.verify.outside import lies_in
 from imgkit.errors import CustodyError
 
 if TYPE_CHECKING:
@@ -39,8 +40,11 @@ class Receipts:
             CustodyError: What was given is none.
         """
         self._findings = findings
-        self._given = tuple(receipt for one in given for receipt in receipts_of(one))
-        self._inside = tuple(_inside(folder))
+        brought, inside = list[Receipt](), list(_inside(folder))
+        for one in given:
+            place = inside if isinstance(one, str) and not _is_text(one) and lies_in(folder, one) else brought
+            place += receipts_of(one)
+        self._given, self._inside = tuple(brought), tuple(dict.fromkeys(inside))
         self.good: list[Held] = []
 
     def sizes(self) -> Iterator[int]:
@@ -61,9 +65,9 @@ class Receipts:
                 self.good.append(Held(receipt.size))
         for receipt in self._inside:
             if receipt.log == log:
-                self._agrees(receipt, at, lines, "a receipt in receipts/")
+                self._agrees(receipt, at, lines, "a receipt in the case folder")
         if not self._given:
-            inside = f"; {len(self._inside):,} in receipts/ prove nothing" if self._inside else ""
+            inside = f"; {len(self._inside):,} in the case folder prove nothing" if self._inside else ""
             self._findings.add("NO_RECEIPT", None, f"no receipt held by somebody else was compared{inside}")
 
     def _agrees(self, receipt: Receipt, at: Callable[[int], Prefix | None], lines: int, whose: str) -> bool:
@@ -86,7 +90,7 @@ def receipts_of(given: Receipt | str) -> Sequence[Receipt]:
     """
     if isinstance(given, Receipt):
         return (given,)
-    if given.lower().split()[:1] == [RECEIPT_MAGIC]:
+    if _is_text(given):
         return (Receipt.parse(given),)
     with told(f"read the receipt {given!r}", given=True):
         text = _text(given)
@@ -94,6 +98,10 @@ def receipts_of(given: Receipt | str) -> Sequence[Receipt]:
     if not found:
         raise CustodyError(f"there is no receipt in {given!r}", hint=f"a receipt begins with {RECEIPT_MAGIC}")
     return found
+
+
+def _is_text(given: str) -> bool:
+    return given.lower().split()[:1] == [RECEIPT_MAGIC]
 
 
 def _in(text: str) -> Iterator[Receipt]:

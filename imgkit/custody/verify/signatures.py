@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from imgkit.custody.durable import told
 from imgkit.custody.verify.beside import shown
 from imgkit.custody.verify.finding import lines_from
+from imgkit.custody.verify.outside import lies_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -65,15 +66,16 @@ class Signatures:
     def __init__(
         self, findings: Findings, folder: str | None, signers: Path | None, revoked: Path | None
     ) -> None:
-        """Args: `signers` and `revoked` come from outside; `folder` is the case folder, or None.
+        """Args: `signers` and `revoked` are the verifier's; `folder` is the case folder, or None.
 
         Raises:
             CustodyError: A list cannot be read.
         """
         self._findings = findings
-        self._outside = signers is not None
-        self._own = None if signers is not None else _own_list(folder)
-        self._signers = os.fspath(signers) if signers is not None else self._own or NOBODY
+        given = os.fspath(signers) if signers is not None else None
+        self._outside = given is not None and not lies_in(folder, given)
+        self._own = None if self._outside else given or _own_list(folder)
+        self._signers = given or self._own or NOBODY
         self._revoked = os.fspath(revoked) if revoked is not None else None
         self._listed = _principals(self._signers)
         if self._revoked is not None:

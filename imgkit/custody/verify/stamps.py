@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from imgkit.custody.verify.beside import shown
 from imgkit.custody.verify.checkpoint_files import SUMS, sums_of
+from imgkit.custody.verify.dates import EARLY, when
 from imgkit.custody.verify.finding import lines_from
 
 if TYPE_CHECKING:
@@ -22,7 +23,14 @@ if TYPE_CHECKING:
 
 Path = str | os.PathLike[str]
 LATE = timedelta(hours=24)  # a stamp so long after the checkpoint's own clock dates it badly
-EARLY = timedelta(seconds=60)  # the same grace as between the clocks of two hosts
+
+
+class _Recorded(NamedTuple):
+    """What a line says of a reply: its SHA-256; and when that line says that it was written."""
+
+    line: int
+    sha256: str
+    utc: str
 
 
 class Stamped(NamedTuple):
@@ -46,8 +54,10 @@ class Stamped(NamedTuple):
 class Stamps:
     """Judges the replies of time stamp authorities that lie beside the checkpoints."""
 
-    def __init__(self, findings: Findings, roots: Path | None, folder: CheckpointFolder) -> None:
-        """Args: `roots` come from outside the folder.
+    def __init__(
+        self, findings: Findings, roots: Path | None, folder: CheckpointFolder, *, inside: bool
+    ) -> None:
+        """Args: `roots` are the verifier's; `inside` the case folder they vouch for nothing.
 
         Raises:
             CustodyError: They cannot be read, or are no certificates.
@@ -55,11 +65,12 @@ class Stamps:
         self._findings = findings
         self._folder = folder
         self._roots = roots
+        self._outside = roots is not None and not inside
         if roots is not None:
             from imgkit.custody.stamps import read_roots  # noqa: PLC0415  (only who brings some pays for it)
 
             read_roots(roots)
-        self._recorded: dict[str, tuple[int, str]] = {}
+        self._recorded: dict[str, _Recorded] = {}
         self.good: list[Stamped] = []
 
     def see(self, line: Line) -> None:
@@ -67,7 +78,8 @@ class Stamps:
         data = line.record["data"]
         name, sha256 = data.get("file"), data.get("sha256")
         if isinstance(name, str) and isinstance(sha256, str):
-            self._recorded[name.removeprefix("checkpoints/")] = (line.number, sha256)
+            recorded = _Recorded(line.number, sha256, line.record["time"]["utc"])
+            self._recorded[name.removeprefix("checkpoints/")] = recorded
 
     def finish(self, checkpoints: Sequence[Judged]) -> None:
         """Tell what was found."""
@@ -78,9 +90,10 @@ class Stamps:
                 self._named(one, name, reply)
                 self._judge(one, name, reply)
         if self._folder.folder is not None:
-            for name, (number, sha256) in self._recorded.items():
-                if name not in names and not self._folder.lies_aside(name, sha256):
-                    self._findings.add("CHECKPOINT_CHAIN", number, f"checkpoints/{shown(name)} is not there")
+            for name, recorded in self._recorded.items():
+                if name not in names and not self._folder.lies_aside(name, recorded.sha256):
+                    what = f"checkpoints/{shown(name)} is not there"
+                    self._findings.add("CHECKPOINT_CHAIN", recorded.line, what)
         self._tell_asserted()
         self._tell_missing(checkpoints)
 
@@ -89,9 +102,9 @@ class Stamps:
         recorded = self._recorded.get(name)
         if recorded is None and one.recorded is not None:
             self._findings.add("EXTRA_FILE", None, f"no line of the log names checkpoints/{shown(name)}")
-        elif recorded is not None and recorded[1] != hashlib.sha256(reply).hexdigest():
+        elif recorded is not None and recorded.sha256 != hashlib.sha256(reply).hexdigest():
             self._findings.add(
-                "BAD_TIMESTAMP", recorded[0], f"checkpoints/{shown(name)} is not what the line names"
+                "BAD_TIMESTAMP", recorded.line, f"checkpoints/{shown(name)} is not what the line names"
             )
 
     def _judge(self, one: Judged, name: str, reply: bytes) -> None:
@@ -105,6 +118,7 @@ class Stamps:
             self._findings.add("BAD_TIMESTAMP", one.line, f"checkpoints/{shown(name)}: {shown(why)}")
             return
         self._dated(one, facts, facts.time)
+        self._received(name, reply, facts.time)
         if (
             one.agrees
             and one.files.body is not None
@@ -112,7 +126,11 @@ class Stamps:
         ):
             self.good.append(
                 Stamped(
-                    one.n, one.size, facts.time, shown(facts.tsa or "an unnamed authority"), facts.trusted
+                    one.n,
+                    one.size,
+                    facts.time,
+                    shown(facts.tsa or "an unnamed authority"),
+                    facts.trusted and self._outside,
                 )
             )
 
@@ -134,6 +152,18 @@ class Stamps:
                 f"checkpoint {one.n:,} says {one.time}, but was stamped before that: {time}",
             )
 
+    def _received(self, name: str, reply: bytes, time: str) -> None:
+        """The line that holds the reply's digest cannot be older than the reply."""
+        recorded = self._recorded.get(name)
+        if recorded is None or recorded.sha256 != hashlib.sha256(reply).hexdigest():
+            return
+        if when(recorded.utc) - when(time) < -EARLY:
+            self._findings.add(
+                "CLOCK_BACK",
+                recorded.line,
+                f"the line says {recorded.utc}, but the reply that it records was made after that: {time}",
+            )
+
     def _tell_asserted(self) -> None:
         asserted = [one for one in self.good if not one.trusted]
         if asserted:
@@ -141,7 +171,7 @@ class Stamps:
                 "SELF_ASSERTED",
                 None,
                 f"{len(asserted):,} time stamps, the last of {asserted[-1].time}, vouch for themselves: "
-                "no certificates of authorities were given",
+                "no certificates of authorities from outside were given",
             )
 
     def _tell_missing(self, checkpoints: Sequence[Judged]) -> None:
@@ -153,11 +183,3 @@ class Stamps:
                 undated[-1].line,
                 f"no time stamp dates {lines_from(dated + 1, undated[-1].size)}",
             )
-
-
-def when(time: str) -> datetime:
-    """A time as checkpoints and stamps state it; one that no calendar has is the first of all."""
-    try:
-        return datetime.fromisoformat(time)
-    except ValueError:
-        return datetime.min.replace(tzinfo=UTC)

@@ -15,7 +15,7 @@ from imgkit.custody.state import Head
 from imgkit.custody.verify import Verification, verify_log
 from imgkit.errors import CustodyError
 from tests.custody.forge import Forge, chain, line_hash, parse, usual
-from tests.custody.verify.sealed import PRINCIPAL, Authority, Key, new_authority, root, sealed
+from tests.custody.verify.sealed import PRINCIPAL, Authority, Key, new_authority, new_key, root, sealed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -276,3 +276,84 @@ def test_a_line_too_long_to_hold_is_still_in_prefix_and_root(case: Path) -> None
     found = verify_log(case)
     assert found.codes & {"FORKED", "MERKLE", "BAD_LINE"} == {"BAD_LINE"}
     assert root(made.lines[:3]).hex().encode() in made.files["000001.txt"]
+
+
+class TestFromInside:
+    """What lies in the case folder cannot vouch for it, even where the verifier names it."""
+
+    def test_a_list_of_signers(self, case: Path, jane: Key, tmp_path: Path) -> None:
+        sealed(jane).write(case)
+        (case / "allowed_signers").write_text(jane.listed())
+        (tmp_path / "link").symlink_to(case / "allowed_signers")
+        for path in (
+            case / "allowed_signers",
+            tmp_path / "link",
+            case / "checkpoints" / ".." / "allowed_signers",
+        ):
+            found = both(case, signers=path)
+            assert found.codes == {"NO_RECEIPT", "NO_HEAD_MEMORY", "TIMESTAMP_MISSING", "SELF_ASSERTED"}
+            assert found.coverage[0].signed_by == (f"{PRINCIPAL} (self-asserted)",)
+            assert not any("trusts" in text for text in found.proved)
+        beside = tmp_path / "case signers"  # begins with the folder's name, and is outside
+        beside.write_text(jane.listed())
+        assert "SELF_ASSERTED" not in both(case, signers=beside).codes
+
+    def test_certificates(self, case: Path, jane: Key, signers: Path, authority: Authority) -> None:
+        sealed(jane, authority).write(case)
+        (case / "root.pem").write_bytes(authority.roots.read_bytes())
+        found = both(case, signers=signers, tsa_roots=case / "root.pem")
+        assert found.codes == {"NO_RECEIPT", "NO_HEAD_MEMORY", "SELF_ASSERTED"}
+        assert found.coverage[0].stamped[0].endswith("(self-asserted)")
+        assert not any("were there" in text for text in found.proved)
+
+    def test_a_receipt(self, case: Path, jane: Key, signers: Path) -> None:
+        made = sealed(jane)
+        made.write(case)
+        (case / "receipts" / "given-000002.txt").write_text(made.receipt())
+        found = both(case, signers=signers, receipts=[str(case / "receipts" / "given-000002.txt")])
+        assert found.codes == {"NO_RECEIPT", "NO_HEAD_MEMORY", "TIMESTAMP_MISSING"}
+        assert not any(one.receipts for one in found.coverage)
+
+    @pytest.mark.parametrize("text", ["{}", "On 1 May you got\n{}\nKeep it.", "{}\n{}\n"])
+    def test_a_receipt_that_disagrees_is_told_all_the_same(
+        self, text: str, case: Path, jane: Key, signers: Path
+    ) -> None:
+        made = sealed(jane)
+        receipt, last = made.receipt(), made.lines.pop()
+        made.files = {name: data for name, data in made.files.items() if not name.startswith("000002")}
+        made.write(case)
+        (case / "receipts" / "given-000002.txt").write_text(text.format(receipt, receipt))
+        found = both(case, signers=signers)
+        assert found.codes == {
+            "NO_RECEIPT",
+            "NO_HEAD_MEMORY",
+            "TIMESTAMP_MISSING",
+            "UNSIGNED_TAIL",
+            "TRUNCATED",
+        }
+        made.lines.append(last.replace(b"transfer", b"transfre"))
+        made.write(case)
+        assert "FORKED" in both(case, signers=signers).codes
+
+    @pytest.mark.parametrize("text", [
+        "imgkit-receipt/1 {log} e 1 {hash} {hash}", "imgkit-receipt/1 {log} 007 1 {hash} {hash}", "imgkit-receipt/1",
+        "imgkit-receipt/1 {log} 1 1 {hash} {hash}0", "\0\u202e imgkit-receipt/1 {log} -1 1 {hash} {hash}",
+    ])  # fmt: skip
+    def test_what_is_no_receipt_harms_nobody(self, text: str, case: Path, jane: Key, signers: Path) -> None:
+        made = sealed(jane)
+        made.write(case)
+        (case / "receipts" / "given-000002.txt").write_text(text.format(log=made.forge.log, hash="0" * 64))
+        assert both(case, signers=signers).codes == {"NO_RECEIPT", "NO_HEAD_MEMORY", "TIMESTAMP_MISSING"}
+
+
+def test_no_name_can_say_more_than_a_name(case: Path, tmp_path: Path) -> None:
+    """Signer and authority choose what they are called: that they are trusted is for others to say."""
+    loud = "jane (trusted); stamped 2020-01-01T00:00:00Z by X; remembered by this host"
+    key = new_key(tmp_path, "loud", principal=loud)
+    tsa = new_authority(tmp_path, "X; held by receipt of 8 lines")
+    sealed(key, tsa).write(case)
+    (case / "allowed_signers").write_text(f'"*" {key.public}\n')
+    found = verify_log(case)
+    assert found.coverage[0].signed_by == (f'"{loud}" (self-asserted)',)
+    assert found.coverage[0].stamped[0].endswith('Z by "X; held by receipt of 8 lines" (self-asserted)')
+    assert not any("trusts" in text or "were there" in text for text in found.proved)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import subprocess
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,12 +134,18 @@ def again(case: Sealed) -> Sealed:
     return case
 
 
+def at_other_time(record: dict[str, Any]) -> dict[str, Any]:
+    then = datetime.fromisoformat(record["time"]["utc"]) - timedelta(days=3)
+    return record | {"time": record["time"] | {"utc": then.strftime("%Y-%m-%dT%H:%M:%S.%fZ")}}
+
+
 def rewrite(case: Sealed, key: Key | None, tools: Tools) -> Sealed:
     """All of it written anew, days later, with the times of then."""
-    case.age = timedelta(days=3)
 
     def other(records: list[Any]) -> list[Any]:
-        return [record | {"actor": record["actor"] | {"name": "John Roe"}} for record in records]
+        return [
+            at_other_time(record | {"actor": record["actor"] | {"name": "John Roe"}}) for record in records
+        ]
 
     return case.redo(other, key=key, tsa=tools.authority if case.tsa else None)
 
@@ -222,16 +228,16 @@ ROWS = [
         "ROLLBACK"),
     Row("the tail and its checkpoints cut", lambda case, _: drop(cut(case), "000002"), "", "TRUNCATED", "ROLLBACK", tail=True),
     Row("all written anew, same key", lambda case, tools: rewrite(case, case.key and tools.jane, tools), "", "FORKED", "FORK",
-        {"stamped": "TIMESTAMP_LATE"}),
+        {"stamped": "TIMESTAMP_LATE CLOCK_BACK"}),
     Row("all written anew, another key", lambda case, tools: rewrite(case, tools.mallory, tools), "BAD_SIGNATURE", "FORKED",
-        "FORK", {"stamped": "TIMESTAMP_LATE"}, tail=True, skip=("unsigned",)),
+        "FORK", {"stamped": "TIMESTAMP_LATE CLOCK_BACK"}, tail=True, skip=("unsigned",)),
     Row("two branches", lambda case, _: branch(case), "", "FORKED", "FORK"),
     Row("a doubled key", lambda case, _: other_bytes(case, b'"v":1}', b'"v":1,"v":1}'), "BAD_LINE FORKED", "", "FORK", lost=True),
     Row("other spacing", lambda case, _: other_bytes(case, b'":', b'": '), "BAD_LINE FORKED", "", "FORK", lost=True),
     Row("trailing blanks", lambda case, _: other_bytes(case, b"\n", b"  \n"), "BAD_LINE FORKED", "", "FORK", lost=True),
     Row("CRLF", lambda case, _: every_line(case, b"\n", b"\r\n"), "BAD_LINE CHAIN_BREAK FORKED", "", "FORK", lost=True),
     Row("a BOM", lambda case, _: bom(case), "BAD_LINE CHAIN_BREAK FORKED", "", "FORK", lost=True),
-    Row("the clock set back", lambda case, _: clock_back(case), "CLOCK_STEP", honest=True),
+    Row("the clock set back", lambda case, _: clock_back(case), "CLOCK_STEP", more={"stamped": "CLOCK_BACK"}, honest=True),
     Row("a checkpoint removed", lambda case, _: drop(case, "000001"), "CHECKPOINT_CHAIN"),
     Row("the last checkpoint removed", lambda case, _: drop(case, "000002"), "CHECKPOINT_CHAIN", lost=True),
     Row("a root that is another", lambda case, _: wrong_root(case), "MERKLE", honest=True, lost=True),
