@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from imgkit.reports.exhibits import Partition, Table
 
-LEAST = 1.4  # per cent of the width that a stretch gets at least
+LEAST = 1.6  # per cent of the width that a stretch gets at least
 BEYOND = 8.0  # per cent for partitions that lie beyond the end of the media
-LABELLED = 2.6  # per cent that a number needs to stand inside
+LABELLED = 1.5  # per cent that a number needs to stand inside
 LANES = 4  # rows for partitions that lie within others
 _LANE, _BAR, _TOP = 34, 28, 2
 
