@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 Record = dict[str, Any]
 
-
 # Verdicts of `verify`, the worst first; a word that is none of them counts as the worst.
 _VERDICTS = ("mismatch", "unreadable", "no-reference", "unchanged", "match")
 _DIFFERS = ("mismatch", "unreadable")  # what one part says so, the image is
@@ -33,6 +32,7 @@ class OwnDigest:
         line: Line of the outcome.
         extent: Bytes of the media that were read; None where the record does not say.
         sector_size: Of the table that gave the partition, or None.
+        matched: What was read then matched what somebody else stated of it.
     """
 
     of: str
@@ -40,6 +40,7 @@ class OwnDigest:
     line: int
     extent: Extent | None = None
     sector_size: int | None = None
+    matched: bool = False
 
     @property
     def key(self) -> tuple[str, Extent | None, str]:
@@ -269,10 +270,11 @@ class Ledger:
         swapped file would find none.
 
         Raises:
-            UsageError: The stated exhibit does not exist or is known to be another one; or the image stands for several
-                and none is stated.
+            UsageError: The stated one does not exist, or the image is known to be another; it stands for several and none
+                is stated; it is a device that an exhibit is attached as.
         """
         first = files[0]
+        self._refuse_attached(first)
         if stated is not None:
             return self._stated(stated, first)
         if "source" in first:
@@ -295,17 +297,26 @@ class Ledger:
             )
         return found[0] if found else None
 
+    def _refuse_attached(self, first: Mapping[str, Any]) -> None:
+        """What is attached of an exhibit is no other exhibit, and a part of it is not the whole."""
+        at = (first.get("source", {}).get("diskseq", 0), first.get("source", {}).get("boot_id"))
+        for item in self.attachments.values() if at[0] else ():
+            if (item.data["diskseq"], item.boot_id) == at:
+                raise UsageError(
+                    f"{first['path']} is {item.exhibit} of this case, attached at line {item.line}",
+                    hint="name its image, with -p for a partition",
+                )
+
     def _stated(self, name: str, first: Mapping[str, Any]) -> Exhibit:
         """The exhibit of a name, unless its file is known to be another: an act on that one would be told of this one."""
         exhibit = self.exhibits.get(name)
         if exhibit is None or exhibit.refused:
             names = ", ".join(item.name for item in self.known()) or "none yet"
             raise UsageError(f"this case has no exhibit {name}", hint=f"it has {names}")
-        inode, path = _inode(first), _path_key(first)
-        if inode not in exhibit.inodes and path not in exhibit.paths:
-            for other in self.known():
-                if inode in other.inodes:
-                    raise UsageError(f"{first['path']} is {other.name} of this case, and not {name}")
+        inode = _inode(first)
+        others = [item.name for item in self.known() if inode in item.inodes]
+        if others and name not in others and _path_key(first) not in exhibit.paths:
+            raise UsageError(f"{first['path']} is {others[0]} of this case, and not {name}")
         return exhibit
 
     def part_of(self, file: Mapping[str, Any]) -> Exhibit | None:
@@ -367,9 +378,10 @@ def _learn_digests(exhibit: Exhibit, record: Record) -> None:
     if record["result"] != "ok" or data.get("verdict") == "mismatch" or data.get("changed"):
         return
     extent = Extent(data["offset"], data["length"]) if {"offset", "length"} <= data.keys() else None
+    matched = data.get("verdict") == "match"
     for name, value in data.get("digests", {}).items():
-        digest = Digest(name, value)
-        exhibit.own.append(OwnDigest(data["of"], digest, record["seq"], extent, data.get("sector_size")))
+        of, line, sectors = data["of"], record["seq"], data.get("sector_size")
+        exhibit.own.append(OwnDigest(of, Digest(name, value), line, extent, sectors, matched))
 
 
 def _learn_verdict(exhibit: Exhibit, record: Record) -> None:

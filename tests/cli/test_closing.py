@@ -241,3 +241,17 @@ def sealed_behind_our_back(imgkit: Imgkit) -> None:
     state = StateFolder(imgkit.env["XDG_STATE_HOME"] + "/imgkit")
     with Session(Actor("Jane Doe", "jane@lab.example"), state) as session:
         CustodyLog.open(imgkit.folder / "case", session).event("case.sealed", {})
+
+
+@pytest.mark.live
+@pytest.mark.xdist_group("live")
+def test_an_attached_device_is_no_exhibit_of_its_own(imgkit: Imgkit, live: None, case: str) -> None:
+    """Else an act on the original would be one on something that whoever does it holds."""
+    imgkit.image("big.dd", bytes(1 << 20))
+    device = run(imgkit, JANE, "attach", "big.dd").ended(0).out.strip()
+    try:
+        for words in ((), ("--exhibit", "EX1")):
+            done = run(imgkit, BOB, "hash", device, *words).ended(2)
+            assert f"{device} is EX2 of this case, attached at line" in done.err
+    finally:
+        run(imgkit, JANE, "detach", device).ended(0)
