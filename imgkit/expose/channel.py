@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import json
 import os
+import select
 import socket
 from typing import Any
 
@@ -36,6 +37,10 @@ class Channel:
     def limit(self, seconds: float | None) -> None:
         """From now on an operation that takes longer raises TimeoutError."""
         self._end.settimeout(seconds)
+
+    def is_answered(self, seconds: float) -> bool:
+        """Whether within that time there is something to receive, be it the end."""
+        return bool(select.select([self._end], [], [], seconds)[0])
 
     def send(self, document: dict[str, Any], fds: tuple[int, ...] = ()) -> None:
         """Send a document, and copies of up to 64 descriptors.

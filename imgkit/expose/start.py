@@ -9,6 +9,7 @@ import resource
 import secrets
 import socket
 import sys
+import time
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from imgkit import errors
@@ -18,6 +19,7 @@ from imgkit.expose.channel import Channel
 from imgkit.expose.facts import ExposureFacts
 from imgkit.linux import process
 from imgkit.linux.files import acting_as, take_read_lease
+from imgkit.linux.signals import let_through
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 _COMING_UP = 60.0  # seconds for opening the image again
 _ANSWER = 10.0  # seconds for anything else
+_GLANCE = 0.1  # seconds after which it is looked whether somebody pressed Ctrl-C
 _LEASES_AT_ONCE = 64
 _SPARE_FDS = 256  # descriptors of the process that serves, beyond one a file for the leases
 _SMALLEST_INO, _LARGEST_INO = 1 << 32, 1 << 53  # exact in any JSON reader
@@ -128,6 +131,7 @@ class Server:
         """
         self._channel.limit(_COMING_UP)
         self._send(self._setup())
+        self._wait_for_answer()
         answer = self._answer()
         opened = answer["opened"]
         ours = {
@@ -141,6 +145,12 @@ class Server:
                 hint="something changes the image: stop it, and verify the image before going on",
             )
         self.notices = (*self.notices, *answer["notices"])
+
+    def _wait_for_answer(self) -> None:
+        """Opening a set of many files takes a while: until it is done an interrupt ends the wait, and with it the process."""
+        deadline = time.monotonic() + _COMING_UP
+        while not self._channel.is_answered(_GLANCE) and time.monotonic() < deadline:
+            let_through()
 
     def _setup(self) -> dict[str, Any]:
         image, identity = self._image, self._identity

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,6 +15,15 @@ if TYPE_CHECKING:
     _Handler = Callable[[int, FrameType | None], Any] | int
 
 _HELD = (signal.SIGINT, signal.SIGTERM)
+_holds: list[_Hold] = []  # of the main thread, the outermost first
+
+
+@dataclass(frozen=True, slots=True)
+class _Hold:
+    """A block of signals_held: what came in it, and the handlers from before it."""
+
+    came: set[int]
+    previous: dict[signal.Signals, _Handler]
 
 
 @contextlib.contextmanager
@@ -27,7 +37,8 @@ def signals_held() -> Iterator[Callable[[], None]]:
     signal to any other thread of the process, and Python then runs the handler in the main thread all the same.
     """
     came: set[int] = set()
-    previous = _handlers() if threading.current_thread() is threading.main_thread() else {}
+    is_main = threading.current_thread() is threading.main_thread()
+    previous = _handlers() if is_main else {}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
     for number in previous:
         signal.signal(number, _note(came))
@@ -38,9 +49,13 @@ def signals_held() -> Iterator[Callable[[], None]]:
             previous[number] = signal.SIG_IGN
         came.clear()
 
+    if is_main:
+        _holds.append(_Hold(came, previous))
     try:
         yield ignore
     finally:
+        if is_main:
+            _holds.pop()
         # Mask first, handlers after it, each whatever the other does: a signal that another thread takes for us may be
         # raised here at any of these steps, and none of them may be left out.
         with contextlib.ExitStack() as end:
@@ -48,6 +63,25 @@ def signals_held() -> Iterator[Callable[[], None]]:
             for number, handler in previous.items():
                 end.callback(signal.signal, number, handler)
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def let_through() -> None:
+    """In a block of signals_held, where nothing would be torn apart: call the handlers of what came until now.
+
+    For a wait that may last. A signal whose action is the default one goes on being held; so does every one that comes
+    after this, until the block ends or this is called again. Does nothing but in the main thread.
+    """
+    if not _holds or threading.current_thread() is not threading.main_thread():
+        return
+    outermost = _holds[0].previous
+    for number in sorted({*signal.sigpending(), *(n for hold in _holds for n in hold.came)} & set(outermost)):
+        handler = outermost[signal.Signals(number)]
+        if not callable(handler):
+            continue
+        signal.sigtimedwait([number], 0)
+        for hold in _holds:
+            hold.came.discard(number)
+        handler(number, None)
 
 
 def _deliver(came: set[int]) -> None:

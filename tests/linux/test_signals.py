@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imgkit.linux.signals import signals_held
+from imgkit.linux.signals import let_through, signals_held
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -84,6 +85,48 @@ def test_nested_holds_until_the_outermost() -> None:
     with pytest.raises(KeyboardInterrupt):
         act()
     assert steps == ["after the inner"]
+
+
+def test_let_through_where_nothing_is_half_done() -> None:
+    steps = []
+
+    def act() -> None:
+        with signals_held():
+            let_through()
+            with signals_held():
+                signal.raise_signal(signal.SIGINT)
+                steps.append("held")
+                let_through()
+            steps.append("never")
+
+    with pytest.raises(KeyboardInterrupt):
+        act()
+    assert steps == ["held"]
+    let_through()  # nothing is held
+    assert not signal.sigpending()
+
+
+def test_what_another_thread_took_is_let_through_once() -> None:
+    came: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: came.append(number))
+    stop = threading.Event()
+    thread = threading.Thread(target=stop.wait)
+    thread.start()
+    try:
+        with signals_held():
+            signal.pthread_kill(thread.ident or 0, signal.SIGTERM)
+
+            def has_come() -> bool:
+                let_through()
+                return bool(came)
+
+            wait_until(has_come)
+            assert came == [signal.SIGTERM]
+        assert came == [signal.SIGTERM]
+    finally:
+        stop.set()
+        thread.join()
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_default_action_comes_after_the_block() -> None:
