@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -29,6 +30,9 @@ _CONTAINER_SUFFIXES = {
     *(".e01", ".ex01", ".s01", ".l01", ".lx01", ".aff", ".aff4", ".ad1", ".qcow", ".qcow2", ".vdi"),
     *(".vmdk", ".vhd", ".vhdx", ".dmg", ".gz", ".tgz", ".xz", ".bz2", ".zst", ".7z", ".rar", ".zip", ".tar"),
 }
+_SEGMENT_SUFFIX = re.compile(
+    r"\.[esl]x?[0-9]{2}", re.ASCII
+)  # a later segment of a set whose start is destroyed
 _LONGEST_CHAIN = 64  # images that build upon each other
 _SMALLEST_SECTOR, _LARGEST_SECTOR = 256, 65536
 
@@ -84,7 +88,7 @@ def _unread(what: str, found: Format) -> UnknownFormat:
 
 def _name_notices(path: str) -> tuple[str, ...]:
     suffix = os.path.splitext(path)[1].lower()
-    if suffix not in _CONTAINER_SUFFIXES:
+    if suffix not in _CONTAINER_SUFFIXES and not _SEGMENT_SUFFIX.fullmatch(suffix):
         return ()
     if suffix == ".vmdk" and (descriptor := _vmdk_descriptor_of(path)) is not None:
         return (f"{path} is read as raw: it is one flat extent of the disk that {descriptor} describes",)
@@ -161,7 +165,10 @@ def _open_parent(
         file = open_evidence(where)
     except ImageError as error:
         if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
-            hint = "it has to lie where the image says; an image is read with its whole chain or not at all"
+            hint = (
+                "put a copy of it there, or name where it lies in a copy of the image (qcow2: qemu-img rebase -u -F FORMAT "
+                "-b FILE COPY); an image is read with its whole chain or not at all"
+            )
             raise IncompleteChain(f"{child} builds upon {where}, which is not there", hint=hint) from error
         raise
     circle = any(file.is_same_file(other) for other in descendants)

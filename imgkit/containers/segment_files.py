@@ -13,7 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from imgkit.containers.evidence_file import EvidenceFile, open_evidence
-from imgkit.errors import ImageError, MediaReadError, MissingSegment, NotPermitted
+from imgkit.errors import ImageError, MediaReadError, MissingSegment, NotPermitted, UnknownFormat
 from imgkit.linux.files import Identity, acting_as
 
 if TYPE_CHECKING:
@@ -116,11 +116,15 @@ class SegmentFiles:
         return file
 
     def _open_regular(self, path: str) -> EvidenceFile:
-        file = self._open_with_room(path)
+        none = MissingSegment(f"{path} stands where a segment should be and is no regular file")
+        try:
+            file = self._open_with_room(path)
+        except UnknownFormat as error:  # a folder, a FIFO
+            raise none from error
         if stat.S_ISREG(file.stat.st_mode):
             return file
         file.close()
-        raise MissingSegment(f"{path} stands where a segment should be and is no regular file")
+        raise none
 
     def _open_with_room(self, path: str) -> EvidenceFile:
         """Open; where this process has no descriptor left, give back ours that idle and try once more."""

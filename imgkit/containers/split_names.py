@@ -11,6 +11,7 @@ import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from imgkit.containers.link_names import sets_along
 from imgkit.errors import MissingSegment, NotPermitted
 
 if TYPE_CHECKING:
@@ -30,20 +31,13 @@ class SplitSet(NamedTuple):
 def find_split_set(path: str) -> SplitSet:
     """Find the set that the file `path` (absolute) is a segment of; one path where it is none.
 
-    A symlink counts as the name it has, and where that is no segment as the name it leads to.
+    A symlink counts as the name it has, and where that is no segment as the names it leads to.
 
     Raises:
         MissingSegment: Its name says it is of a set, and a file of that set is not there.
         NotPermitted: The directory cannot be listed, so nobody can tell.
     """
-    real = os.path.realpath(path)
-    try:
-        found = _find_beside(path)
-    except MissingSegment:
-        if real != path and len((found := _find_beside(real)).paths) > 1:
-            return found
-        raise
-    return _find_beside(real) if len(found.paths) == 1 and real != path else found
+    return sets_along(path, _find_beside)[-1]
 
 
 def _find_beside(path: str) -> SplitSet:

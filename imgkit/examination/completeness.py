@@ -21,7 +21,7 @@ CHECKED: dict[str, tuple[str, ...]] = {
     "block-device": ("the size that the kernel states",),
     "ewf": (
         "segment numbers from 1 to the one that ends the set",
-        "section chain with its checksums, number of chunks against the volume section",
+        "section chain with its checksums, number of chunks against the number of sectors",
     ),
     "qcow2": (
         "header and extensions, tables within the file",

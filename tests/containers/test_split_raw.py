@@ -260,7 +260,7 @@ def test_names_that_differ_in_case(tmp_path: Path, suffixes: tuple[str, str]) ->
 def test_a_segment_that_is_a_directory(tmp_path: Path) -> None:
     write_set(tmp_path, "disk", ["001", "003"], media(2000), 1000)
     (tmp_path / "disk.002").mkdir()
-    with pytest.raises(Exception, match=r"disk\.002 as an image: it is a directory"):
+    with pytest.raises(MissingSegment, match=r"disk\.002 stands where a segment should be"):
         open_image(tmp_path / "disk.001")
 
 
@@ -316,7 +316,12 @@ def test_through_symlinks(tmp_path: Path) -> None:
     (links / "disk.002").symlink_to(paths[1])
     for number, path in enumerate(paths, start=1):
         (links / f"other.{number:03}").symlink_to(path)
-    for name in ("current.dd", "disk.002", "other.001", "other.003"):
+    (links / "again").symlink_to("disk.002")
+    (links / "stored").symlink_to("other.003")
+    for number, path in enumerate(paths, start=1):
+        path.rename(store / f"key{number}")
+        path.symlink_to(f"key{number}")
+    for name in ("current.dd", "disk.002", "other.001", "other.003", "again", "stored"):
         with open_image(links / name) as image:
             assert image.read_at(0, 5000) == content
 

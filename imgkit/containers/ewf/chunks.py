@@ -102,7 +102,8 @@ class Chunks:
                 entries = self._tables.entries(index, first, stop)
             except TableError as error:
                 # The chunks before those in dispute are asked for once more, and so are those after.
-                failures.append(self._failure(error.first, error.last, error.reason, index))
+                where = self._tables.segment(index)
+                failures.append(self._failure(error.first, error.last, error.reason, where))
                 if error.first > first:
                     self._job(index, first, error.first, sink, failures)
                 again = error.last
@@ -140,7 +141,7 @@ class Chunks:
             stored = raw[entry.offset - start : min(entry.end, entry.offset + self._slack) - start]
             found = _decode(stored, entry.compressed, self.length(number), self._size)
             if isinstance(found, str):
-                failures.append(self._failure(number, number + 1, found, segment=segment))
+                failures.append(self._failure(number, number + 1, found, segment, entry.offset))
             else:
                 sink(number, self._cut(number, found))
 
@@ -165,14 +166,14 @@ class Chunks:
         ] = None
         return memoryview(found)[:length]
 
-    def _failure(
-        self, first: int, last: int, reason: str, index: int = 0, *, segment: int | None = None
-    ) -> Failure:
-        path = self._files.segments[self._tables.segment(index) if segment is None else segment].path
+    def _failure(self, first: int, last: int, reason: str, segment: int, at: int | None = None) -> Failure:
+        """Of the chunks [first, last) in a segment; of one that was found at byte `at` of the file."""
+        path = self._files.segments[segment].path
         offset = first * self._size
         end = min(last * self._size, self._media)
         what = f"chunk {first}" if last - first == 1 else f"chunks {first} to {last - 1}"
-        return Failure(offset, end - offset, f"{what} of segment {path} (media {offset} to {end}): {reason}")
+        where = f"media {offset} to {end}" if at is None else f"media {offset} to {end}, file from {at}"
+        return Failure(offset, end - offset, f"{what} of segment {path} ({where}): {reason}")
 
     def _unread(self, first: int, last: int, error: MediaReadError) -> Failure:
         offset = first * self._size

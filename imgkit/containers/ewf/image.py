@@ -11,8 +11,9 @@ from imgkit.containers.ewf.ahead import ReadAhead
 from imgkit.containers.ewf.cache import ChunkCache
 from imgkit.containers.ewf.chunks import Chunks, Failure
 from imgkit.containers.ewf.header_values import acquisition_facts
-from imgkit.containers.ewf.layout import other_chunks, read_layout
+from imgkit.containers.ewf.layout import read_layout
 from imgkit.containers.ewf.tables import TableError, Tables
+from imgkit.containers.ewf.volume import other_chunks
 from imgkit.containers.ewf.workers import Workers
 from imgkit.containers.segment_files import SegmentFiles
 from imgkit.errors import CorruptMedia, MediaReadError
@@ -53,7 +54,7 @@ class EwfImage(Image):
         self.segments = self._files.segments
         self.size = volume.media_size
         self._chunk = volume.chunk_size
-        self._state_sector_size(volume.bytes_per_sector, sector_size)
+        self._state_sector_size(volume.bytes_per_sector, layout.volume_source, sector_size)
         stated = [*layout.digests.items(), *layout.disputed.items()]
         self.stored_digests = tuple(Digest(name, value) for name, value in stated)
         self.metadata = self._describe(layout, notices)
@@ -82,13 +83,13 @@ class EwfImage(Image):
         if failures or not 0 < self._chunks.surplus < volume.bytes_per_sector:
             raise other_chunks(volume, self.segments[0].path, number + 1)
 
-    def _state_sector_size(self, found: int, stated: int | None) -> None:
+    def _state_sector_size(self, found: int, section: str, stated: int | None) -> None:
         usable = found >= _SMALLEST_SECTOR and not found & (found - 1)
         self.sector_size = stated or (found if usable else None)
         if stated:
             self.sector_size_source = "stated by the user"
         elif usable:
-            self.sector_size_source = "the volume section"
+            self.sector_size_source = f"the {section} section"
 
     def _describe(self, layout: Layout, notices: tuple[str, ...]) -> dict[str, object]:
         volume = layout.geometry

@@ -19,7 +19,14 @@ from imgkit.containers.ewf.facts import (
     parse_sessions,
 )
 from imgkit.containers.ewf.sections import DESCRIPTOR, SegmentReader, sections, segment_number
-from imgkit.containers.ewf.volume import Volume, check_volume, parse_volume
+from imgkit.containers.ewf.volume import (
+    Volume,
+    check_volume,
+    difference,
+    has_tail,
+    other_chunks,
+    parse_volume,
+)
 from imgkit.errors import CorruptImage, MissingSegment
 
 if TYPE_CHECKING:
@@ -32,6 +39,7 @@ _SMALL = 1 << 20  # bytes; a section that states facts is never larger
 # What a set may state of itself, so that memory stays bounded; 2^18 tables of 16375 chunks are 128 TiB.
 _MOST_NOTICES, _MOST_HEADERS, _MOST_ERRORS, _MOST_TABLES = 100, 16, 1 << 16, 1 << 18
 _OTHER_SET = "take the file away that is not of this set, or copy the right one from the source"
+_BY_NAME = "put all segments of the set into one folder, by the names they had: .E01, .E02 and so on"
 _KNOWN = frozenset({"sectors", "next", "done", "incomplete"})
 
 
@@ -85,11 +93,13 @@ class Layout:
     """All that a set states; filled segment by segment.
 
     Attributes:
+        volume_source: Type of the section that `volume` is of: `volume`, `disk`, or `data` where none of those is sound.
         has_tail: One chunk follows those of the media: whoever reads it has to see that it holds less than a sector.
         identified: Segments that state a set identifier, all of them the same.
     """
 
     volume: Volume | None = None
+    volume_source: str = ""
     tables: list[Table] = field(default_factory=list)
     headers: list[tuple[str, bytes]] = field(default_factory=list)
     digests: dict[str, str] = field(default_factory=dict)
@@ -134,6 +144,11 @@ class _Scan:
     def segment(self, index: int, reader: SegmentReader) -> None:
         """Take in one segment."""
         number = segment_number(reader)
+        if number != index + 1 and not self._last:
+            raise MissingSegment(
+                f"{reader.path} is segment {number} of a set, and by its name no other file is of that",
+                hint=_BY_NAME,
+            )
         if number != index + 1:
             raise MissingSegment(
                 f"{reader.path} stands where segment {index + 1} should be and says that it is segment {number}",
@@ -180,7 +195,7 @@ class _Scan:
         if section.kind == "next" and index == self._last:
             raise MissingSegment(
                 f"{reader.path} says that segment {index + 2} follows, and that is not there",
-                hint="put all segments of the set into one folder",
+                hint=_BY_NAME,
             )
         if section.kind == "done" and index != self._last:
             raise MissingSegment(
@@ -250,7 +265,7 @@ class _Scan:
         self.layout.volume = volume = self._choose_volume(path)
         check_volume(volume, path)
         self._compare_volumes(volume)
-        self.layout.identified = len({where for where, found, _ in self._stated if any(found.set_identifier)})
+        self.layout.identified = len({where for where, found, _ in self._stated if found.identifier})
         self._count_chunks(volume, path)
         for body, where, section in self._sessions:
             try:
@@ -266,6 +281,7 @@ class _Scan:
                 hint="copy the set again from the source",
             )
         where, volume, kind = self._stated[0]
+        self.layout.volume_source = kind
         if kind == "data":
             self._tell(f"no volume section is sound: what the data section of {where} repeats is used")
         return volume
@@ -274,7 +290,7 @@ class _Scan:
         """Every data section must be of the same set and cut the media in the same way."""
         first = self._stated[0][0]
         for path, other, kind in self._stated[1:]:
-            differing = _difference(volume, other)
+            differing = difference(volume, other)
             if not differing:
                 continue
             name, theirs, ours = differing
@@ -307,45 +323,13 @@ class _Scan:
                 numbered.append(table._replace(first_chunk=first, chunks=count))
             first += count
         self.layout.tables = numbered
-        self.layout.has_tail = _has_tail(volume, first)
+        self.layout.has_tail = has_tail(volume, first)
         if first != volume.chunks_needed and not self.layout.has_tail:
             raise other_chunks(volume, path, first)
         if volume.chunk_count != first:
             self.layout.notices.append(
                 f"{path} states {volume.chunk_count} chunks; its tables and its sectors agree on {first}"
             )
-
-
-def _has_tail(volume: Volume, chunks: int) -> bool:
-    """One chunk more than the whole sectors fill, and they end with a chunk: the rest of a file may be in it."""
-    full = volume.sector_count % volume.sectors_per_chunk == 0
-    return full and chunks == volume.chunk_count == volume.chunks_needed + 1
-
-
-def other_chunks(volume: Volume, path: str, chunks: int) -> CorruptImage:
-    """The error for tables that have other than the chunks which the sectors fill."""
-    few = "the image is incomplete or was not finished: copy the set again from the source"
-    many = "it holds more than it states, so nothing says which chunks are its media: copy the set again from the source"
-    return CorruptImage(
-        f"{path}: the tables of the set have {chunks} chunks, its media of {volume.sector_count} sectors "
-        f"needs {volume.chunks_needed}",
-        hint=few if chunks < volume.chunks_needed else many,
-    )
-
-
-def _difference(volume: Volume, other: Volume) -> tuple[str, object, object] | None:
-    """(name, value of `other`, value of `volume`) of the first field in which they differ; zeros state nothing."""
-    if (
-        any(other.set_identifier)
-        and any(volume.set_identifier)
-        and other.set_identifier != volume.set_identifier
-    ):
-        return "set identifier", other.set_identifier.hex(), volume.set_identifier.hex()
-    for name in ("chunk_count", "sectors_per_chunk", "bytes_per_sector", "sector_count"):
-        theirs, ours = getattr(other, name), getattr(volume, name)
-        if theirs and theirs != ours:
-            return name.replace("_", " "), theirs, ours
-    return None
 
 
 _FACTS = {

@@ -12,6 +12,7 @@ import os
 import re
 from dataclasses import dataclass
 
+from imgkit.containers.link_names import sets_along
 from imgkit.errors import ImageError, MissingSegment, NotPermitted
 
 _SUFFIX = re.compile(r"[A-Za-z](?:[0-9]{2}|[A-Za-z]{2})", re.ASCII)
@@ -36,24 +37,14 @@ class SegmentPaths:
 def segment_paths(path: str) -> SegmentPaths:
     """Find the set that the file `path` (absolute, any segment) is of, by the names beside it.
 
-    A symlink counts as the name it has, and where that is no segment's as the name it leads to.
+    A symlink counts as the name it has, and where that is no segment's as the names it leads to.
 
     Raises:
         MissingSegment: The first is not there, or one before a segment that is.
         NotPermitted: The directory cannot be listed, so nobody can tell.
         ImageError: The kernel could not list it.
     """
-    real = os.path.realpath(path)
-    try:
-        found = _find_beside(path)
-    except MissingSegment:
-        if real != path and len((found := _find_beside(real)).paths) > 1:
-            return found
-        raise
-    if len(found.paths) == 1 and real != path:
-        beyond = _find_beside(real)
-        return beyond if len(beyond.paths) > 1 else found
-    return found
+    return sets_along(path, _find_beside)[0]
 
 
 def segment_suffix(number: int, first: str = "E01") -> str | None:

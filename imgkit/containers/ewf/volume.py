@@ -65,9 +65,13 @@ class Volume:
         """Chunks that the sectors fill."""
         return -(-self.sector_count // self.sectors_per_chunk)
 
+    @property
+    def identifier(self) -> str | None:
+        """The set identifier as a GUID is written; None where it is not set."""
+        return str(uuid.UUID(bytes_le=self.set_identifier)) if any(self.set_identifier) else None
+
     def facts(self) -> dict[str, object]:
         """What `info` shows of it; plain JSON values."""
-        identifier = str(uuid.UUID(bytes_le=self.set_identifier)) if any(self.set_identifier) else None
         facts: dict[str, object] = {
             "variant": self.variant,
             "chunk_size": self.chunk_size,
@@ -85,7 +89,7 @@ class Volume:
                 self.media_flags & 12
             ),
             "error_granularity": self.error_granularity,
-            "set_identifier": identifier,
+            "set_identifier": self.identifier,
         }
 
 
@@ -130,3 +134,31 @@ def check_volume(volume: Volume, path: str) -> None:
         )
     if volume.sector_count < 1 or volume.media_size >= 1 << 63:
         raise CorruptImage(f"{path} states a media of {volume.sector_count} sectors")
+
+
+def has_tail(volume: Volume, chunks: int) -> bool:
+    """One chunk more than the whole sectors fill, and they end with a chunk: the rest of a file may be in it."""
+    full = volume.sector_count % volume.sectors_per_chunk == 0
+    return full and chunks == volume.chunk_count == volume.chunks_needed + 1
+
+
+def other_chunks(volume: Volume, path: str, chunks: int) -> CorruptImage:
+    """The error for tables that have other than the chunks which the sectors fill."""
+    few = "the image is incomplete or was not finished: copy the set again from the source"
+    many = "it holds more than it states, so nothing says which chunks are its media: copy the set again from the source"
+    return CorruptImage(
+        f"{path}: the tables of the set have {chunks} chunks, its media of {volume.sector_count} sectors "
+        f"needs {volume.chunks_needed}",
+        hint=few if chunks < volume.chunks_needed else many,
+    )
+
+
+def difference(volume: Volume, other: Volume) -> tuple[str, object, object] | None:
+    """(name, value of `other`, value of `volume`) of the first field in which they differ; zeros state nothing."""
+    if other.identifier and volume.identifier and other.identifier != volume.identifier:
+        return "set identifier", other.identifier, volume.identifier
+    for name in ("chunk_count", "sectors_per_chunk", "bytes_per_sector", "sector_count"):
+        theirs, ours = getattr(other, name), getattr(volume, name)
+        if theirs and theirs != ours:
+            return name.replace("_", " "), theirs, ours
+    return None

@@ -22,7 +22,7 @@ from tests.containers.ewf_writer import write_ewf
 from tests.containers.oracle import bad_ranges, merged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from imgkit.image import Image
@@ -237,12 +237,62 @@ def test_a_name_that_does_not_say_is_completed_by_no_other_file(layout: Layout, 
     shutil.copyfile(layout.paths[1], second)
     with pytest.raises(MissingSegment, match="says that segment 2 follows"):
         open_image(first)
-    with pytest.raises(MissingSegment, match="says that it is segment 2"):
+    with pytest.raises(MissingSegment, match="is segment 2 of a set"):
         open_image(second)
     whole = write_ewf(tmp_path, MEDIA, replace(RECIPE, chunks_per_segment=100), stem="whole")
     whole.paths[0].rename(tmp_path / "whole.bin")
     with open_image(tmp_path / "whole.bin") as image:
         assert bad_ranges(image, MEDIA) == []
+
+
+def test_a_chunk_that_fails_is_named_with_its_place_in_the_file(layout: Layout) -> None:
+    flip(layout, 2, layout.chunks[22].offset + 30)
+    with open_image(layout.paths[0]) as image, pytest.raises(CorruptMedia) as raised:
+        image.read_at(22 * CHUNK, CHUNK)
+    place = f"(media {22 * CHUNK} to {23 * CHUNK}, file from {layout.chunks[22].offset})"
+    assert (
+        f"chunk 22 of segment {layout.paths[2]} {place}: its compressed data is damaged"
+        in raised.value.message
+    )
+
+
+def test_a_set_that_no_name_tells_of_is_not_called_a_mixture(layout: Layout, tmp_path: Path) -> None:
+    for segment, said in ((1, "is segment 2 of a set"), (0, "says that segment 2 follows")):
+        lone = tmp_path / f"lone{segment}.bin"
+        shutil.copyfile(layout.paths[segment], lone)
+        with pytest.raises(MissingSegment, match=said) as raised:
+            open_image(lone)
+        assert "by the names they had" in str(raised.value.hint)
+
+
+@pytest.mark.parametrize("kind", [os.mkdir, os.mkfifo])
+def test_a_folder_or_fifo_at_the_name_of_a_segment_is_none(
+    layout: Layout, kind: Callable[[Path], None]
+) -> None:
+    layout.paths[2].unlink()
+    kind(layout.paths[2])
+    with pytest.raises(MissingSegment, match="stands where a segment should be and is no regular file"):
+        open_image(layout.paths[0])
+
+
+def test_identifiers_that_differ_are_written_as_info_writes_them(layout: Layout) -> None:
+    br.swapped_with_other_set(layout)
+    with pytest.raises(MissingSegment, match=r"that of .* is 03020100-0504-0706-0809-0a0b0c0d0e0f"):
+        open_image(layout.paths[0])
+
+
+def test_what_states_the_sector_size_is_named(layout: Layout) -> None:
+    flip(layout, 0, layout.find("volume").payload)
+    with open_image(layout.paths[0]) as image:
+        assert image.sector_size_source == "the data section"
+
+
+def test_a_later_segment_whose_start_is_destroyed_is_not_silently_raw(layout: Layout) -> None:
+    with layout.paths[1].open("r+b") as file:
+        file.write(bytes(4096))
+    with open_image(layout.paths[1]) as image:
+        assert image.format == "raw"
+        assert "its content is no e02" in str(image.metadata["notices"])
 
 
 def test_a_set_whose_names_go_on_after_its_end_is_refused(layout: Layout) -> None:

@@ -149,6 +149,23 @@ def test_a_symlink_counts_as_its_name_then_as_where_it_leads(tmp_path: Path) -> 
     assert found(tmp_path / "x.E02") == ["x.E01", "x.E02"]
     (tmp_path / "y.E02").symlink_to(store / "1.E02")
     assert found(tmp_path / "y.E02") == ["1.E01", "1.E02"]
+    (tmp_path / "far").symlink_to("near")
+    (tmp_path / "near").symlink_to("store/1.E02")
+    assert found(tmp_path / "far") == ["1.E01", "1.E02"]
+
+
+def test_a_symlink_to_a_segment_that_is_a_symlink_itself(tmp_path: Path) -> None:
+    """A folder whose files lie in a store under other names, as git-annex has them, linked to from elsewhere."""
+    (tmp_path / "set").mkdir()
+    make(tmp_path, "k1", "k2")
+    for number in (1, 2):
+        (tmp_path / f"set/d.E0{number}").symlink_to(f"../k{number}")
+    (tmp_path / "folder").symlink_to("set")
+    (tmp_path / "evidence").symlink_to("folder/d.E02")
+    assert found(tmp_path / "evidence") == ["d.E01", "d.E02"]
+    (tmp_path / "set/d.E01").unlink()
+    with pytest.raises(MissingSegment, match=r"d\.E01 is not there"):
+        segment_paths(os.fspath(tmp_path / "evidence"))
 
 
 def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
