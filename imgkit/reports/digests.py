@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from imgkit.reports.acts import Act
     from imgkit.reports.values import Data
 
-_ORIGINS = {"own": "computed earlier", "acquisition": "stated at acquisition"}
+_ORIGINS = {"own": "computed earlier", "acquisition": "stated by others"}
+_KINDS = {"option": "a digest given with the command", "against": "file named for comparison"}
 READS = frozenset({"evidence.hashed", "evidence.verified", "evidence.compared"})
 
 _STORED = {
@@ -68,7 +69,7 @@ def comparisons_in(act: Act, ours: AbstractSet[tuple[int, str, str]]) -> Iterato
 
 
 def _source(item: Data, ours: AbstractSet[tuple[int, str, str]]) -> str:
-    """`container laptop.E01`, `this log, line 2 (stated at acquisition)`, which is said only where that line says so."""
+    """`container laptop.E01`, `this log, line 2 (stated by others)`, which is said only where that line says so."""
     source = mapping(item.get("source"))
     kind, line = text(source.get("kind")), number(source.get("line"))
     origin = text(source.get("origin"))
@@ -76,7 +77,9 @@ def _source(item: Data, ours: AbstractSet[tuple[int, str, str]]) -> str:
     if kind == "custody" and (line, text(item.get("algorithm")), text(item.get("expected"))) in ours:
         return f"this log, line {line}" + (f" ({origin})" if origin else "")
     path = text(source.get("path"))
-    words = ["custody log" if kind == "custody" else kind or "unknown"] + ([path] if path else [])
+    words = ["custody log" if kind == "custody" else _KINDS.get(kind, kind) or "unknown"] + (
+        [path] if path else []
+    )
     words += [f"line {line}"] if line is not None else []
     return " ".join(words) + (f" ({origin})" if origin and origin != kind else "")
 

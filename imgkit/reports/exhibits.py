@@ -81,7 +81,7 @@ class Comparison:
         expected: What was stated.
         actual: What came out.
         matches: Whether they are equal.
-        source: Who stated it, in words: `container laptop.E01`, `this log, line 2 (stated at acquisition)`.
+        source: Who stated it, in words: `container laptop.E01`, `this log, line 2 (stated by others)`.
         line: Line of the outcome.
         act: The act.
         protection: What kept that statement from being changed: `loose` (nothing), `log`, `signed`.

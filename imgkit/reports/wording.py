@@ -61,6 +61,7 @@ _QUIET = frozenset(
 _TABLES = frozenset({"partitions", "containers", "gaps"})
 _SHORT = 300  # characters of a value that has no words of its own
 _DIGEST = re.compile(r"[0-9a-f]{32,128}\Z")
+_OFFER = ("offer", "handover", "offered_to", "bag", "findings")
 _BYTES = frozenset({"offset", "length", "size", "sector_size"})
 # What a device answered when it was asked whether anything can be written to it.
 _PROOF = {
@@ -219,9 +220,27 @@ def _custody(data: Data) -> Iterator[tuple[str, str]]:
         said = _at_hand_over(item)
         if said:
             yield name, said
+        of = f"{name}, the giver states" if "theirs" in item else name
         digests = mapping(item.get("digests"))
-        yield from ((f"{name} {algorithm}", text(value)) for algorithm, value in sorted(digests.items()))
-    yield from _some(data, *(key for key in data if key not in {*first, "exhibits", "rehashed"}))
+        yield from ((f"{of} {algorithm}", text(value)) for algorithm, value in sorted(digests.items()))
+    yield from _offer(data)
+    yield from _some(data, *(key for key in data if key not in {*first, *_OFFER, "exhibits", "rehashed"}))
+
+
+def _offer(data: Data) -> Iterator[tuple[str, str]]:
+    """What a hand-over and its receipt have in common, so that one is found by the other."""
+    offer, bag = mapping(data.get("offer")), mapping(data.get("bag"))
+    if offer:
+        case = f", case {text(offer['case'])}" if text(offer.get("case")) else ""
+        yield "offered in", f"log {text(offer.get('log'))}, line {text(offer.get('line'))}{case}"
+        yield from _named(offer, {"head": "head of that log", "receipt": "receipt that came along"})
+    yield from _named({**offer, **data}, {"handover": "id of the hand-over", "offered_to": "offered to"})
+    if bag:
+        size, count = number(bag.get("bytes")), number(bag.get("files"))
+        known = f" ({count:,} files, {size:,} bytes)" if size is not None and count is not None else ""
+        yield "bag", text(bag.get("path")) + known
+        yield from _named(bag, {"manifest_sha256": "SHA-256 of its manifest"})
+    yield from _named(data, {"findings": "findings of the verifier about that log"})
 
 
 def _at_hand_over(item: Data) -> str:

@@ -185,9 +185,17 @@ def test_a_guard_is_no_proof(case: Case) -> None:
 
 def test_what_came_of_a_received_exhibit_is_told(case: Case) -> None:
     came = {"exhibit": "EX1", "theirs": "EX4", "rehashed": True, "verdict": "mismatch", "line": 3}
-    case.forge.event("custody.received", {"exhibits": [came, {"theirs": "EX5", "rehashed": False}]})
+    came |= {"digests": {"sha256": SHA256}}
+    received = {"exhibits": [came, {"theirs": "EX5", "rehashed": False}], "to": {"name": "B", "id": "b"}}
+    received |= {"offer": {"log": "a log", "line": 9, "head": SHA256, "handover": "an id"}}
+    received |= {"bag": {"path": "/bag", "files": 1200, "bytes": 4096, "manifest_sha256": "0" * 64}}
+    case.forge.event("custody.received", received)
+    assert "EX1: received by B <b>, recorded by Jane Doe" in said("facts", case.save())
     for name in ("html", "facts"):
         text = said(name, case.save())
+        assert f"EX1, the giver states sha256 {SHA256}" in text
+        for words in ("log a log, line 9", "1,200 files, 4,096 bytes", "id of the hand-over", "0" * 64):
+            assert words in text
         assert "read once more, found then at line 3: mismatch, the giver's EX4" in text
         assert re.search(r"EX5 of the giver:? NOT read once more", text)
 

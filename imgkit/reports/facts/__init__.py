@@ -127,8 +127,9 @@ def _custody(case: CaseView) -> Iterator[str]:
 
 def _step(act: Act) -> Iterator[str]:
     """One step: who, whom, what of it; then what it says of each exhibit."""
-    about = ", ".join(act.exhibits) or "no exhibit named"
-    people = "".join(f" {key} {_named(act.data[key])}" for key in ("from", "to") if key in act.data)
+    about = ", ".join(act.exhibits) or "an exhibit that has no number here"
+    named = {"from": "from", "to": "by" if act.type == "custody.received" else "to"}
+    people = "".join(f" {word} {_named(act.data[key])}" for key, word in named.items() if key in act.data)
     word = _CUSTODY.get(act.type, act.type)
     yield from say(f"{about}: {word}{people}, recorded by {act.actor} on {act.when}. {at(act.lines)}")
     yield from _details((name, value) for name, value in told(act) if name not in ("from", "to"))
