@@ -69,6 +69,12 @@ def backing_notices(file: EvidenceFile, header: Header, parent: Image | None) ->
     if parent is None:
         return ()
     found = []
+    folder = os.path.dirname(file.path)
+    if os.path.commonpath((folder, parent.path)) != folder:
+        found.append(
+            f"{file.path} names a backing file outside of its own folder, {parent.path}: nothing in a qcow2 tells whether "
+            "that is the file it was made with"
+        )
     if not header.backing_format:
         found.append(
             f"{file.path} does not state the format of its backing file {parent.path}: "

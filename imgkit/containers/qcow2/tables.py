@@ -10,6 +10,7 @@ import re
 import struct
 import threading
 from collections import Counter, OrderedDict
+from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from imgkit.containers.qcow2.claims import Claims
@@ -30,8 +31,7 @@ _READS_AS_ZEROS = 1
 _COPIED, _COMPRESSED = 1 << 63, 1 << 62
 _SECTOR = 512
 _SUBCLUSTERS = 32
-_ALL_ALLOCATED = 0xFFFF_FFFF
-_ALL_ZEROS = 0xFFFF_FFFF << 32
+_UNIFORM = {0: 0, 0xFFFF_FFFF: 1, 0xFFFF_FFFF << 32: 2}  # bitmap -> state of every subcluster
 
 _TABLES_KEPT = 16 << 20  # bytes of L2 tables
 _MOST_COMPARED = 1 << 18  # L2 tables that are held against each other and against the data's place
@@ -198,11 +198,11 @@ class ClusterMap:
             (entry,) = struct.unpack_from(">Q", table, index * size)
             if size == 16:
                 (bitmap,) = struct.unpack_from(">Q", table, index * 16 + 8)
-                yield from self._extended(entry, bitmap, guest)
-                index += 1
-                continue
-            count = _like(table, index, end, entry, self._header.cluster_size)
-            yield from self._standard(entry, guest, count << self._bits)
+                count = _like_extended(table, index, end, self._header.cluster_size)
+                yield from self._extended(entry, bitmap, guest, count << self._bits)
+            else:
+                count = _like(table, index, end, entry, self._header.cluster_size)
+                yield from self._standard(entry, guest, count << self._bits)
             index += count
 
     def _standard(self, entry: int, guest: int, length: int) -> Iterator[Run]:
@@ -229,24 +229,22 @@ class ClusterMap:
             return f"its L2 entry {entry:#018x} leads to the header"
         return ""
 
-    def _extended(self, entry: int, bitmap: int, guest: int) -> Iterator[Run]:
-        """An entry of 16 bytes: a descriptor, and two bits for each of 32 subclusters."""
+    def _extended(self, entry: int, bitmap: int, guest: int, length: int) -> Iterator[Run]:
+        """An entry of 16 bytes, a descriptor and two bits for each of 32 subclusters; and those that go on where it ends."""
         if entry & _COMPRESSED:
             if bitmap:
                 reason = "its L2 entry is of a compressed cluster and has subclusters"
-                yield Run(Kind.BAD, guest, self._header.cluster_size, reason=reason)
+                yield Run(Kind.BAD, guest, length, reason=reason)
             else:
                 yield self._compressed(entry, guest)
-            return
-        if fault := self._standard_fault(entry):
-            yield Run(Kind.BAD, guest, self._header.cluster_size, reason=fault)
-            return
-        size = self._header.cluster_size // _SUBCLUSTERS
-        at = 0
-        while at < _SUBCLUSTERS:
-            state, count = _subclusters(bitmap, at)
-            yield from self._subcluster_run(state, entry & _OFFSET, guest, (at * size, count * size))
-            at += count
+        elif fault := self._standard_fault(entry):
+            yield Run(Kind.BAD, guest, length, reason=fault)
+        elif bitmap in _UNIFORM:
+            yield from self._subcluster_run(_UNIFORM[bitmap], entry & _OFFSET, guest, (0, length))
+        else:
+            size = self._header.cluster_size // _SUBCLUSTERS
+            for at, count, state in _subclusters(bitmap):
+                yield from self._subcluster_run(state, entry & _OFFSET, guest, (at * size, count * size))
 
     def _subcluster_run(self, state: int, host: int, guest: int, part: tuple[int, int]) -> Iterator[Run]:
         inside, length = part
@@ -317,13 +315,28 @@ def _like(table: bytes, index: int, end: int, entry: int, cluster_size: int) -> 
     return count
 
 
-def _subclusters(bitmap: int, at: int) -> tuple[int, int]:
-    """State of subcluster `at` (1: allocated, 2: reads as zeros, 3: both) and how many from there have the same."""
-    if bitmap in {_ALL_ALLOCATED, _ALL_ZEROS}:
-        return (1 if bitmap == _ALL_ALLOCATED else 2), _SUBCLUSTERS - at
-    state = _state(bitmap, at)
-    stop = next((i for i in range(at + 1, _SUBCLUSTERS) if _state(bitmap, i) != state), _SUBCLUSTERS)
-    return state, stop - at
+def _like_extended(table: bytes, index: int, end: int, cluster_size: int) -> int:
+    """The same for entries of 16 bytes, of which each has all its subclusters in one state."""
+    entry, bitmap = struct.unpack_from(">QQ", table, index * 16)
+    if entry & _COMPRESSED or bitmap not in _UNIFORM:
+        return 1
+    step = cluster_size if entry & _OFFSET else 0
+    count = 0
+    for found in struct.iter_unpack(">QQ", memoryview(table)[index * 16 : end * 16]):
+        if found != (entry + count * step, bitmap):
+            break
+        count += 1
+    return count
+
+
+def _subclusters(bitmap: int) -> Iterator[tuple[int, int, int]]:
+    """Yield (first, how many, state) of subclusters in one state: 1 is allocated, 2 reads as zeros, 3 both."""
+    states = [_state(bitmap, at) for at in range(_SUBCLUSTERS)]
+    at = 0
+    for state, alike in groupby(states):
+        count = len(list(alike))
+        yield at, count, state
+        at += count
 
 
 def _state(bitmap: int, at: int) -> int:

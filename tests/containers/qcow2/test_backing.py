@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,7 +27,7 @@ from tests.containers.qcow2.qemu import (
 from tests.containers.qcow2.test_differential import check_against
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from imgkit.image import Image
 
 BASE = 4 * MIB + 512
 
@@ -95,7 +96,7 @@ def test_extents_are_those_of_the_whole_chain(tmp_path: Path) -> None:
         ]
 
 
-@pytest.mark.parametrize("name", ["sub/base.raw", "../x/base.raw", "/{}/base.raw", "file:base.raw"])
+@pytest.mark.parametrize("name", ["sub/base.raw", "../x/base.raw", "/{}/x/base.raw", "file:base.raw"])
 def test_where_the_backing_file_lies(base: Path, tmp_path: Path, name: str) -> None:
     folder = tmp_path / "x"
     (folder / "sub").mkdir(parents=True)
@@ -105,6 +106,26 @@ def test_where_the_backing_file_lies(base: Path, tmp_path: Path, name: str) -> N
     path = create(folder / "d.qcow2", BASE, "-u", "-b", name.format(str(tmp_path).strip("/")), "-F", "raw")
     with open_image(path) as image:
         assert image.read_at(0, BASE) == mixed_media(BASE)
+        assert notices(image) == ()
+
+
+@pytest.mark.parametrize("name", ["../base.raw", "../../{}/base.raw", "/{}/base.raw", "../x.raw"])
+def test_a_file_from_elsewhere_is_named(base: Path, tmp_path: Path, name: str) -> None:
+    """`/etc/shadow` or `../../dev/sda` would be the media's in silence, as nothing in a qcow2 tells that they are not meant."""
+    folder = tmp_path / "x"
+    folder.mkdir()
+    (tmp_path / "x.raw").hardlink_to(base)  # a name that only begins as the folder's does
+    climbing = name.replace("../../{}", "../" * 20 + "{}").format(str(tmp_path).strip("/"))
+    path = create(folder / "d.qcow2", BASE, "-u", "-b", climbing, "-F", "raw")
+    with open_image(path) as image:
+        says = f"{path} names a backing file outside of its own folder, {tmp_path / Path(name).name}:"
+        assert [str(notice).startswith(says) for notice in notices(image)] == [True]
+        assert image.read_at(0, BASE) == mixed_media(BASE)
+
+
+def notices(image: Image) -> tuple[str, ...]:
+    found = image.metadata.get("notices", ())
+    return found if isinstance(found, tuple) else ()
 
 
 def test_name_that_is_no_text(base: Path, tmp_path: Path) -> None:

@@ -8,11 +8,15 @@ import subprocess
 import sys
 import time
 from array import array
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
 from imgkit.containers import open_image
+from imgkit.containers.evidence_file import open_evidence
+from imgkit.containers.qcow2.header import read_header
+from imgkit.containers.qcow2.tables import ClusterMap
 from imgkit.errors import ImageError
 from tests.containers.qcow2.qemu import MIB, convert, create, io, l2_tables, mixed_media, poke
 
@@ -53,6 +57,18 @@ def test_two_clusters_of_a_large_disk(tmp_path: Path) -> None:
         assert [(e.offset, e.length) for e in image.data_extents()] == [(MIB, 65536), (1900 << 30, 65536)]
         assert image.read_at((1900 << 30) - 1, 65538) == b"\0" + b"\2" * 65536 + b"\0"
     assert time.process_time() - start < 1
+
+
+@pytest.mark.parametrize("options", ["cluster_size=64k", "cluster_size=64k,extended_l2=on"])
+def test_neighbours_are_one_run(tmp_path: Path, options: str) -> None:
+    """Eight GiB of clusters, one behind the other: not a step for each of them, whatever the entries look like."""
+    path = create(tmp_path / "d.qcow2", "8G", "-o", f"preallocation=metadata,{options}")
+    with closing(open_evidence(str(path))) as file:
+        header = read_header(file)
+        runs = list(ClusterMap(file, header).runs(0, header.size))
+        assert [sum(run.length for run in runs), runs[-1].offset + runs[-1].length] == [8 << 30] * 2
+        # A table describes 512 MiB, or half of that; QEMU puts the next one and a refcount block between the clusters.
+        assert len(runs) <= 3 * header.l1_needed
 
 
 def large_l1(tmp_path: Path, entries: array[int]) -> Path:
