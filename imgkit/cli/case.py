@@ -210,6 +210,7 @@ def show(
             ("lines", str(document["lines"])),
             *_closed_rows(document),
             *facts,
+            *_corrected_rows(document, None),
         ],
         narrow=say_fact,
     )
@@ -217,7 +218,7 @@ def show(
         say()
         table(
             (item["exhibit"], f"added at line {item['line']}"),
-            _exhibit_rows(item),
+            [*_exhibit_rows(item), *_corrected_rows(document, item["exhibit"])],
             narrow=say_fact,
             narrow_headers=True,
         )
@@ -237,6 +238,15 @@ def _closed_rows(document: Document) -> Iterator[tuple[str, str]]:
             "reviewed",
             f"lines {item['first']} to {item['last']}, by {item['by']['name']} at line {item['line']}",
         )
+
+
+def _corrected_rows(document: Document, exhibit: str | None) -> Iterator[tuple[str, str]]:
+    for item in document["corrections"]:
+        if item["exhibit"] == exhibit:
+            told = (
+                f"{item['field']} of line {item['of']} is {item['now']!r}, not {item['was']!r}: {item['why']}"
+            )
+            yield "corrected", f"{told} ({item['by']['name']}, line {item['line']})"
 
 
 def _fact(value: object) -> str:

@@ -14,7 +14,7 @@ from imgkit.examination.ledger import fold
 from imgkit.examination.people import fields
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from imgkit.custody.possession import Person
     from imgkit.examination import Examination
@@ -247,10 +247,13 @@ def _field_of(record: Record, field: str) -> Any:
 def show_case(path: str, records: Iterable[Record]) -> Record:
     """The document of `case show`: case, exhibits, what is attached as far as the log knows.
 
+    Facts are as they were written; `corrections` says which of them somebody put right since.
+
     Raises:
         CustodyError: The log is empty.
     """
-    ledger = fold(records)
+    corrections: list[Record] = []
+    ledger = fold(_noting(records, corrections))
     if not ledger.opened or validate(ledger.opened):
         raise CustodyError(f"{path} does not begin as a custody log", code="BAD_LINE")
     exhibits = []
@@ -263,7 +266,7 @@ def show_case(path: str, records: Iterable[Record]) -> Record:
                 "description": item.added.get("description"),
                 "format": item.added.get("format"),
                 "size": item.added.get("size"),
-                "paths": sorted(item.paths | item.nodes),
+                "paths": sorted(map(path_shown, item.paths | item.nodes)),
                 "segments": len(files) if isinstance(files, list) else (files or {}).get("count"),
                 "added_by": item.actor,
                 "stated": [str(digest) for _, digest, _ in item.stated],
@@ -286,11 +289,29 @@ def show_case(path: str, records: Iterable[Record]) -> Record:
         "sealed": ledger.sealed_at,
         "reviews": [_review_document(record) for record in ledger.reviews],
         "exhibits": exhibits,
+        "corrections": corrections,
         "attachments": [
             {"line": item.line, "device": item.data["device"], "exhibit": item.exhibit, "by": item.actor}
             for item in ledger.attachments.values()
         ],
     }
+
+
+def _noting(records: Iterable[Record], corrections: list[Record]) -> Iterator[Record]:
+    """The records, each correction among them noted."""
+    for record in records:
+        if record["type"] == "correction.added":
+            data = record["data"]
+            corrections.append(
+                {
+                    "line": record["seq"],
+                    "by": record["actor"],
+                    "exhibit": record.get("exhibit"),
+                    "of": data.get("line"),
+                    **{key: data.get(key) for key in ("field", "was", "now", "why")},
+                }
+            )
+        yield record
 
 
 def _possession_document(ledger: Ledger, name: str) -> Record | None:

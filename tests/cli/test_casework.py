@@ -65,6 +65,14 @@ def test_what_people_stated_can(imgkit: Imgkit, case: str) -> None:
     document = imgkit(*words).ended(0).json
     assert (document["was"], document["now"]) == ("laptop", "desktop")
     assert "already" in imgkit(*words[:4], "laptop", *words[5:-1]).ended(2).errors[0]
+    imgkit("case", "correct", "1", "data.number", "8", "--why", "mistyped", "--case", case).ended(0)
+    (of_exhibit, of_case) = imgkit("case", "show", case, "--json").ended(0).json["corrections"]
+    assert (of_exhibit["exhibit"], of_exhibit["of"], of_exhibit["line"]) == ("EX1", 2, document["correction"])
+    assert [of_exhibit[key] for key in ("was", "now", "why")] == ["laptop", "desktop", "misread"]
+    assert (of_case["exhibit"], of_case["was"], of_case["now"]) == (None, "7", "8")
+    shown = " ".join(imgkit("case", "show", case).ended(0).out.split())
+    assert "data.description of line 2 is 'desktop', not 'laptop': misread (Jane Doe, line 4)" in shown
+    assert "data.number of line 1 is '8', not '7': mistyped (Jane Doe, line 5)" in shown
 
 
 def test_the_script_can_be_run_by_whoever_can_read_it(imgkit: Imgkit) -> None:
