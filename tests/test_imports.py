@@ -79,7 +79,7 @@ LAYERED = {"attachment", "cli", "custody", "examination", "expose", "mounting", 
 # The verifier shares nothing with the writer but the format: a fault of the writer must not hide in it.
 WRITERS = {
     *("custody.anchoring", "custody.append", "custody.authority", "custody.checkpoints"),
-    *("custody.log", "custody.receipts", "custody.session"),
+    *("custody.log", "custody.measure", "custody.receipts", "custody.session"),
 }
 
 THIRD_PARTY: dict[str, tuple[str, ...]] = {

@@ -17,13 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from imgkit.custody import checkpoint_files, sshsig
 from imgkit.custody.append import Unless
-from imgkit.custody.checkpoint import FIRST_PREV, NONE, Checkpoint, body_digest, case_word
+from imgkit.custody.checkpoint import NONE, Checkpoint, body_digest, case_word
 from imgkit.custody.checkpoint_files import BODY, FOLDER, RECORDED, SIGNATURE, SUMS
-from imgkit.custody.clock import stamp
 from imgkit.custody.durable import NEW_FILE, mode_like, own_like, read_whole, told, write_all
 from imgkit.custody.enclosures import discard
-from imgkit.custody.merkle import MerkleTree
-from imgkit.custody.record import LINE_LIMIT, MALFORMED, decode, line_hash
+from imgkit.custody.measure import measure
 from imgkit.custody.ssh import sign
 from imgkit.errors import CustodyError, HostError
 from imgkit.linux.files import acting_as
@@ -33,13 +31,12 @@ if TYPE_CHECKING:
 
     from imgkit.custody.enclosures import Aside
     from imgkit.custody.log import CustodyLog
+    from imgkit.custody.measure import Before
     from imgkit.custody.ssh import Signer
 
-_BLOCK = 1 << 20  # bytes of the log read at a time
 _TRIES = 16  # other runs may be quicker so often
 _TURN_SECONDS = 30.0
 _FILE_LIMIT = 1 << 20
-_WORTH_REMEMBERING = 256  # lines: hashing them takes as long as remembering that they were
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +71,6 @@ class _Signed:
     why_not: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Last:
-    """The checkpoint before, as the log tells it."""
-
-    n: int = 0
-    body: str = FIRST_PREV
-
-
-_NONE_YET = _Last()
-
-
 def make_checkpoint(log: CustodyLog, *, reason: str, signer: Signer | None) -> Made:
     """Make a checkpoint of all that the log holds now, sign it, keep it and record it.
 
@@ -109,9 +95,10 @@ def make_checkpoint(log: CustodyLog, *, reason: str, signer: Signer | None) -> M
 def _try(log: CustodyLog, reason: str, signer: Signer | None) -> Made | None:
     """Make it, or return None where another run made one since the log was read."""
     with log.held() as (fd, _remembered), told(f"read custody log {log.path!r}"):
-        checkpoint, read = _measure(fd, log)
-    checkpoint = replace(checkpoint, signer=signer.principal if signer else NONE, reason=reason)
-    notices = _before(log, checkpoint, read.last)
+        read = measure(fd, log)
+        contradiction = read.contradiction(fd)
+    checkpoint = replace(read.checkpoint(log), signer=signer.principal if signer else NONE, reason=reason)
+    notices = [*([contradiction] if contradiction else []), *_before(log, checkpoint, read.before)]
     body = checkpoint.body
     signed = _sign(body, signer)
     if signed.why_not is not None:
@@ -123,9 +110,9 @@ def _try(log: CustodyLog, reason: str, signer: Signer | None) -> Made | None:
     if line is None:
         return None
     notices += _publish(log, what, aside)
-    if read.tree.size - read.known >= _WORTH_REMEMBERING:
+    if (memory := read.memory) is not None:
         with contextlib.suppress(CustodyError):  # it only saves time
-            log.session.state.remember_tree(log.uuid, read.memory())
+            log.session.state.remember_tree(log.uuid, memory)
     if signer is not None and signed.facts is not None:
         notices += _introduce(log, signer.principal, signed.facts)
     files = tuple(one.path for one in aside)
@@ -177,7 +164,7 @@ def _sign(body: bytes, signer: Signer | None) -> _Signed:
         return _Signed(why_not=error.message + (f" ({error.hint})" if error.hint else ""))
 
 
-def _before(log: CustodyLog, checkpoint: Checkpoint, last: _Last) -> list[str]:
+def _before(log: CustodyLog, checkpoint: Checkpoint, last: Before) -> list[str]:
     """Compare the body of the checkpoint before with what was recorded, and see that our names are free."""
     place = os.path.join(log.folder, FOLDER)
     with acting_as(log.identity), told(f"look at the checkpoints in {place!r}"):
@@ -204,97 +191,6 @@ def _publish(log: CustodyLog, what: str, aside: list[Aside]) -> list[str]:
             return checkpoint_files.publish(aside)
     except CustodyError as error:
         return [error.message]  # the bytes are safe, the record is durable; the next run names them
-
-
-@dataclass(slots=True)
-class _Reading:
-    """What was read of a log so far; `memory` of an earlier reading saves hashing its lines one by one again."""
-
-    hasher: hashlib._Hash
-    tree: MerkleTree
-    length: int = 0
-    final: bytes = b""
-    last: _Last = _NONE_YET
-    known: int = 0  # lines that memory knew
-
-    def take(self, whole: bytes) -> None:
-        """The next whole lines."""
-        self.hasher.update(whole)
-        lines = whole.split(b"\n")[:-1]
-        for leaf in [hashlib.sha256(b"\x00" + line + b"\n").digest() for line in lines]:
-            self.tree.add_leaf(leaf)
-        self.length, self.final = self.length + len(whole), lines[-1] + b"\n"
-        if RECORDED in whole:
-            self.last = _last_of(lines) or self.last
-
-    def memory(self) -> dict[str, Any]:
-        return {
-            "size": self.tree.size,
-            "bytes": self.length,
-            "file": self.hasher.hexdigest(),
-            "peaks": [peak.hex() for peak in self.tree.peaks],
-            "n": self.last.n,
-            "body": self.last.body,
-            "final": len(self.final),
-        }
-
-
-def _resume(fd: int, memory: dict[str, Any] | None) -> _Reading:
-    """Go on where an earlier reading ended, if the log still holds the very bytes that it read; else from the start."""
-    if memory is not None:
-        with contextlib.suppress(*MALFORMED):
-            hasher, count, final = hashlib.sha256(), memory["bytes"], memory["final"]
-            for at in range(0, count, _BLOCK):
-                hasher.update(os.pread(fd, min(_BLOCK, count - at), at))
-            if hasher.hexdigest() == memory["file"]:
-                tree = MerkleTree.resume(memory["size"], [bytes.fromhex(peak) for peak in memory["peaks"]])
-                last = _Last(memory["n"], memory["body"])
-                return _Reading(hasher, tree, count, os.pread(fd, final, count - final), last, tree.size)
-    return _Reading(hashlib.sha256(), MerkleTree())
-
-
-def _measure(fd: int, log: CustodyLog) -> tuple[Checkpoint, _Reading]:
-    """Read every complete line: what a checkpoint says of them, and what else is known of them."""
-    read = _resume(fd, log.session.state.tree(log.uuid))
-    for whole in _blocks(fd, read.length, log.path):
-        read.take(whole)
-    checkpoint = Checkpoint(
-        n=read.last.n + 1,
-        log=log.uuid,
-        case=case_word(log.opening["data"].get("number")),
-        size=read.tree.size,
-        bytes=read.length,
-        head=line_hash(read.final),
-        file=read.hasher.hexdigest(),
-        merkle=read.tree.root().hex(),
-        prev=read.last.body,
-        time=stamp()["utc"],
-        signer=NONE,
-        reason=NONE,
-    )
-    return checkpoint, read
-
-
-def _blocks(fd: int, start: int, path: str) -> Iterator[bytes]:
-    """The log from `start` in pieces of whole lines; bytes after the last LF are no line."""
-    at, rest = start, b""
-    while block := os.pread(fd, _BLOCK, at):
-        at += len(block)
-        whole, newline, rest = (rest + block).rpartition(b"\n")
-        if len(rest) > LINE_LIMIT:
-            raise CustodyError(f"custody log {path!r} holds a line that is too long", code="BAD_LINE")
-        if newline:
-            yield whole + newline
-
-
-def _last_of(lines: list[bytes]) -> _Last | None:
-    for line in reversed(lines):
-        if RECORDED in line:
-            with contextlib.suppress(CustodyError):  # torn: it counts for nothing
-                data = decode(line + b"\n")["data"]
-                if {"n", "body"} <= data.keys():
-                    return _Last(data["n"], data["body"])
-    return None
 
 
 @contextlib.contextmanager

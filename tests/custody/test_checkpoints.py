@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from imgkit.custody import checkpoints, ssh
+from imgkit.custody import checkpoints, measure, ssh
 from imgkit.custody.checkpoint import Checkpoint
 from imgkit.custody.checkpoints import make_checkpoint
 from imgkit.custody.ssh import Signer, verify_signature
@@ -275,12 +275,22 @@ def test_a_torn_tail_is_not_covered(office: Office) -> None:
 
 
 @pytest.mark.parametrize(
-    "kept", ["as left", "absent", "nonsense", "of another log", "of too few peaks", "too long"]
+    "kept",
+    [
+        "as left",
+        "absent",
+        "nonsense",
+        "of another log",
+        "of too few peaks",
+        "of other peaks",
+        "longer",
+        "too long",
+    ],
 )
 def test_what_is_remembered_of_the_tree_only_saves_time(
     office: Office, monkeypatch: pytest.MonkeyPatch, kept: str
 ) -> None:
-    monkeypatch.setattr(checkpoints, "_WORTH_REMEMBERING", 1)
+    monkeypatch.setattr(measure, "_WORTH_REMEMBERING", 1)
     log = office.create()
     for _ in range(3):
         log.event("note.added", NOTE)
@@ -289,23 +299,45 @@ def test_what_is_remembered_of_the_tree_only_saves_time(
     text = memory.read_text()
     fields = json.loads(text)
     changed = {
-        "as left": text,
-        "nonsense": "{",
-        "of another log": json.dumps(fields | {"file": "0" * 64}, sort_keys=True, separators=(",", ":"))
-        + "\n",
-        "of too few peaks": json.dumps(fields | {"peaks": []}, sort_keys=True, separators=(",", ":")) + "\n",
-        "too long": json.dumps(fields | {"bytes": 10**9}, sort_keys=True, separators=(",", ":")) + "\n",
+        "of another log": {"file": "0" * 64},
+        "of too few peaks": {"peaks": []},
+        "of other peaks": {"peaks": ["0" * 64 for _ in fields["peaks"]]},
+        "longer": {"size": fields["size"] + 8, "bytes": fields["bytes"] + 8},
+        "too long": {"bytes": 10**9},
+        "as left": {},
     }
     memory.unlink()
     if kept in changed:
-        memory.write_text(changed[kept])
+        memory.write_text(json.dumps(fields | changed[kept], sort_keys=True, separators=(",", ":")) + "\n")
+    elif kept == "nonsense":
+        memory.write_text("{")
     log.event("note.added", NOTE)
     make_checkpoint(log, reason="transfer", signer=None)
     check_whole(office)
 
 
+@pytest.mark.parametrize("block", [1 << 20, 300])
+@pytest.mark.parametrize("remembered", [True, False])
+def test_an_examiner_is_told_of_lines_changed_before_they_sign(
+    office: Office, monkeypatch: pytest.MonkeyPatch, block: int, *, remembered: bool
+) -> None:
+    """This host remembers the last line alone: one that was edited before it is not refused, but it is told."""
+    monkeypatch.setattr(measure, "_BLOCK", block)
+    monkeypatch.setattr(measure, "_WORTH_REMEMBERING", 1 if remembered else 99)
+    log = office.create()
+    for _ in range(3):
+        log.event("note.added", NOTE)
+    assert make_checkpoint(log, reason="transfer", signer=None).notices == ()
+    log.event("note.added", NOTE)
+    assert make_checkpoint(log, reason="transfer", signer=None).notices == ()
+    text = office.log_file.read_bytes()
+    office.log_file.write_bytes(text.replace(b'"sha256":"0000', b'"sha256":"0001', 1))
+    (notice,) = make_checkpoint(log, reason="transfer", signer=None).notices
+    assert notice.startswith("the first 6 lines are not what checkpoint 2 says of them")
+
+
 def test_lines_longer_than_a_piece_of_reading(memory_office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoints, "_BLOCK", 97)
+    monkeypatch.setattr(measure, "_BLOCK", 97)
     log = memory_office.create()
     for number in range(20):
         log.event("note.added", NOTE | {"text": "x" * (number * 40)})
