@@ -62,12 +62,6 @@ class MissingSegment(ImageError):
     kind = "image.missing-segment"
 
 
-class MissingLibrary(ImageError):
-    """The format is recognised and the library that reads it is not installed."""
-
-    kind = "image.missing-library"
-
-
 class CorruptImage(ImageError):
     """The container contradicts itself."""
 

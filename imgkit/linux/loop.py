@@ -22,7 +22,6 @@ LO_FLAGS_PARTSCAN = 8
 LO_FLAGS_DIRECT_IO = 16
 
 LOOP_CONTROL = "/dev/loop-control"
-LOOP_MAJOR = 7
 LO_NAME_SIZE = 64  # with the closing NUL
 
 _INFO64 = struct.Struct("=5Q4I64s64s32s2Q")
