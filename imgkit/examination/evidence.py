@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from imgkit.containers import RawImage, open_image
 from imgkit.containers.evidence_file import open_evidence as open_evidence_file
-from imgkit.custody.record import LIST_LIMIT, path_fields, printable
+from imgkit.custody.record import INTEGER_LIMIT, LIST_LIMIT, path_fields, printable
 from imgkit.errors import ImageError, NotPermitted, PartitionError, UsageError
 from imgkit.examination.devices import device_changes, device_facts, device_notices, device_of
 from imgkit.linux.files import acting_as
@@ -122,11 +122,22 @@ def open_evidence(path: str, user: User, *, sector_size: int | None = None) -> t
         The image, and with whose rights its files have to be touched further on: None is our own.
 
     Raises:
-        ImageError, NotPermitted: As containers.open_image.
+        ImageError, NotPermitted: As containers.open_image; media of 8 PiB or more, whose places no record can tell.
         UsageError: The name is empty: a variable of a script that was not set.
     """
     if not path:
         raise UsageError("the name of the image is empty")
+    image, identity = _open_with_rights(path, user, sector_size)
+    if image.size > INTEGER_LIMIT:
+        image.close()
+        raise ImageError(
+            f"{path} states {image.size} bytes of media, more than the {INTEGER_LIMIT} that a record can tell of",
+            hint="no disk holds that many: what states it is damaged or made up",
+        )
+    return image, identity
+
+
+def _open_with_rights(path: str, user: User, sector_size: int | None) -> tuple[Image, Identity | None]:
     try:
         return open_image(path, sector_size=sector_size), None
     except NotPermitted:

@@ -55,6 +55,18 @@ def test_info_shows_what_the_container_states_and_nothing_of_it_reaches_the_term
     assert document["stored_digests"] == {"md5": hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()}
 
 
+@pytest.mark.parametrize("command", ["info", "hash", "partitions", "case add"])
+def test_more_media_than_a_record_can_tell_of(imgkit: Imgkit, command: str) -> None:
+    """The tables of a qcow2 reach to 2 EiB; numbers of a record are exact below 8 PiB."""
+    create = ("qemu-img", "create", "-q", "-f", "qcow2", "-o", "cluster_size=2M")
+    subprocess.run([*create, imgkit.folder / "d.qcow2", str(2**53)], check=True)
+    imgkit("case", "new", "case").ended(0)
+    done = imgkit(*command.split(), "d.qcow2", "--case", "case").ended(3)
+    (error,) = done.errors
+    assert "d.qcow2 states 9007199254740992 bytes of media" in error
+    imgkit("log", "verify", "case").ended(0)
+
+
 def test_the_log_of_containers_verifies(imgkit: Imgkit) -> None:
     layout = e01(imgkit)
     case = imgkit.case()
