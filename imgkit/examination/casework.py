@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from typing import TYPE_CHECKING, Any
 
 from imgkit.custody.log import CustodyLog
-from imgkit.custody.record import validate
+from imgkit.custody.record import printable, validate
 from imgkit.errors import CustodyError, UsageError
 from imgkit.examination.cases import identity_in
 from imgkit.examination.checkpointing import checkpoint_by_policy
@@ -266,7 +267,7 @@ def show_case(path: str, records: Iterable[Record]) -> Record:
                 "description": item.added.get("description"),
                 "format": item.added.get("format"),
                 "size": item.added.get("size"),
-                "paths": sorted(map(path_shown, item.paths | item.nodes)),
+                "paths": sorted(map(_path_shown, item.paths | item.nodes)),
                 "segments": len(files) if isinstance(files, list) else (files or {}).get("count"),
                 "added_by": item.actor,
                 "stated": [str(digest) for _, digest, _ in item.stated],
@@ -312,6 +313,11 @@ def _noting(records: Iterable[Record], corrections: list[Record]) -> Iterator[Re
                 }
             )
         yield record
+
+
+def _path_shown(key: str) -> str:
+    """A path as the ledger has it, for reading: one whose bytes do not print is known there by their base64."""
+    return key if key.startswith("/") else printable(base64.b64decode(key))
 
 
 def _possession_document(ledger: Ledger, name: str) -> Record | None:

@@ -10,14 +10,14 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from imgkit.custody.bag import PAYLOAD
+from imgkit.custody.bag import PAYLOAD, safe_name
 from imgkit.custody.durable import create_file, told
 from imgkit.custody.possession import Person, State, origins_of
 from imgkit.custody.receipts import file_of, give, take
 from imgkit.custody.record import path_fields
 from imgkit.custody.recorded import checkpoints_of
 from imgkit.errors import CustodyError, UsageError
-from imgkit.examination.bagging import received_before
+from imgkit.examination.bagging import IMAGES, received_before
 from imgkit.examination.cases import identity_in
 from imgkit.examination.evidence import Evidence, file_facts, notices_of, open_evidence
 from imgkit.examination.offered import digests_of, look_at_bag, named
@@ -119,14 +119,34 @@ def _paths(offered: Offered, arrival: Arrival) -> dict[str, str]:
         name, inside = one["exhibit"], one.get("image")
         if name in arrival.images:
             paths[name] = arrival.images[name]
-        elif isinstance(inside, str) and inside in offered.checked.files:
-            paths[name] = os.path.join(offered.checked.path, PAYLOAD, inside)
+        elif (found := _in_bag(offered, name, inside)) is not None:
+            paths[name] = found
         elif arrival.rehash:
             raise UsageError(
                 f"the image of {name} is not in the bag",
                 hint=f"--image {name}=PATH, or --not-rehashed with --reason TEXT",
             )
     return paths
+
+
+def _in_bag(offered: Offered, name: str, inside: object) -> str | None:
+    """Where the bag has an image: under the name in the record, or under another if the bag was made again of a renamed file.
+
+    Raises:
+        UsageError: There are several files, and none has that name.
+    """
+    files, root = offered.checked.files, os.path.join(offered.checked.path, PAYLOAD)
+    if not isinstance(inside, str):
+        return None  # it was handed over without
+    if inside in files:
+        return os.path.join(root, inside)
+    others = [one for one in files if one.startswith(f"{IMAGES}/{safe_name(name)}/")]
+    if len(others) > 1:
+        raise UsageError(
+            f"the bag has {len(others)} files of {name}, and none is called {inside}",
+            hint=f"name the first one: --image {name}={os.path.join(root, others[0])}",
+        )
+    return os.path.join(root, others[0]) if others else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,3 +103,14 @@ def test_the_first_record_of_a_run_names_the_libraries(imgkit: Imgkit, case: str
     records = [json.loads(line) for line in (imgkit.folder / case / "custody.jsonl").read_text().splitlines()]
     libraries = {"blake3", "isal", "pytsk3", "zstandard"}
     assert set(records[0]["env"]["libraries"]) == libraries
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"), [(b"bad\xff.dd", "bad\\xff.dd"), (b"new\nline.dd", "new\\nline.dd")]
+)
+def test_a_path_that_does_not_print_is_shown_escaped(imgkit: Imgkit, name: bytes, shown: str) -> None:
+    case = imgkit.case("named")
+    imgkit.image(os.fsdecode(name))
+    imgkit("case", "add", os.fsdecode(name), "--case", case).ended(0)
+    (exhibit,) = imgkit("case", "show", case, "--json").ended(0).json["exhibits"]
+    assert exhibit["paths"] == [f"{imgkit.folder}/{shown}"]

@@ -286,6 +286,16 @@ def test_the_bag_only_is_as_its_line_has_it(jane: Desk, bag: Path) -> None:
     assert "leave --seal, --with-images out" in jane("case", "transfer", *words).ended(2).err
 
 
+def test_a_bag_made_again_of_a_file_that_was_renamed(jane: Desk, court: Desk, bag: Path) -> None:
+    base = bag.parent
+    line = str(jane.last("A", "custody.transferred")["seq"])
+    (base / "disk.dd").rename(base / "renamed.dd")
+    words = ("--bag-only", line, "-o", "again", "--image", "EX1=renamed.dd", "--case", "A")
+    jane("case", "transfer", *words).ended(0)
+    document = court("case", "receive", "again", "--case", "B", "--json").ended(0).json
+    assert document["exhibits"][0]["path"].endswith("data/images/EX1/renamed.dd")
+
+
 def test_what_a_killed_run_left_of_a_bag_is_named(jane: Desk, case: Path) -> None:
     left = case.parent / ".bag.0c35c38e-bfe5-44fb-84c5-5464a734ff92.tmp"
     left.mkdir()
