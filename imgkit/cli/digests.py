@@ -259,6 +259,7 @@ def _entries(result: Verified) -> Iterator[Document]:
             entry["notices"] = list(result.notices)
             if result.verdict is not None:
                 entry["unusable"] = [unusable_document(item) for item in result.unusable]
+                entry["matched_line"] = result.matched_line
         yield entry
 
 
@@ -301,6 +302,21 @@ _WORDS = {
     "no-reference": "no reference: nothing states a digest of this image",
     "unreadable": "unreadable",
 }
+# Where others state digests of parts or files, and none of the whole.
+_WORDS_OF_PARTS = {
+    "unchanged": "unchanged since our own earlier record; as a whole never compared with an acquisition hash",
+    "no-reference": "no reference: nothing states a digest of the whole, only of parts that were compared",
+}
+
+
+def _verdict_in_words(result: Verified) -> str:
+    verdict = str(result.verdict)
+    if result.matched_line is not None:
+        return f"unchanged since our own earlier record; it matched an acquisition hash at line {result.matched_line}"
+    stated = (item.reference.source.origin for part in result.parts for item in part.comparisons)
+    if verdict in _WORDS_OF_PARTS and any(origin != "own" for origin in stated):
+        return _WORDS_OF_PARTS[verdict]
+    return _WORDS[verdict]
 
 
 def _print_verified(result: Verified) -> None:
@@ -332,7 +348,7 @@ def _print_verified(result: Verified) -> None:
     for missed in result.uncompared:
         if not any(part.read_errors for part in result.parts):
             notice(f"nothing to hold {missed.digest} of {missed.of} against: there is no such part")
-    say(f"verdict: {_WORDS[str(result.verdict)]}")
+    say(f"verdict: {_verdict_in_words(result)}")
 
 
 COMMANDS = {

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from imgkit.examination import Evidence, Examination
+    from imgkit.examination.ledger import Exhibit
     from imgkit.examination.reading import Hashed, Verdict
     from imgkit.hashing import Digest
 
@@ -50,6 +51,8 @@ class Verified:
         notices: What the examiner should know.
         unusable: What should have been compared and could not be: the verdict is of the rest.
         uncompared: References that could not be held against anything that was read.
+        matched_line: Where the verdict is `unchanged`: at which line of this log the media, with one of these digests,
+            matched what somebody else stated of it; None: at none.
     """
 
     image: Record
@@ -58,6 +61,7 @@ class Verified:
     notices: tuple[str, ...] = ()
     unusable: tuple[Unusable, ...] = ()
     uncompared: tuple[Reference, ...] = ()
+    matched_line: int | None = None
 
 
 def mismatches(verified: Verified) -> list[str]:
@@ -153,10 +157,12 @@ def verify_image(
         wanted = list(dict.fromkeys(names)) or ["sha256"]
         results.append(reader.read("evidence.verified", part, wanted, concerning, also))
     compared = {id(item.reference) for result in results for item in result.comparisons}
+    verdict = overall_verdict(results, segments=len(image.segments))
+    exhibit = examination.ledger.exhibits[evidence.exhibit]
     return Verified(
         image_document(image),
         results,
-        overall_verdict(results, segments=len(image.segments)),
+        verdict,
         (
             *found.notices,
             *(text for result in results for text in result.anomalies),
@@ -164,7 +170,16 @@ def verify_image(
         ),
         tuple(found.unusable),
         tuple(item for item in references if id(item) not in compared),
+        _matched_line(exhibit, results[0]) if verdict == "unchanged" else None,
     )
+
+
+def _matched_line(exhibit: Exhibit, result: Hashed) -> int | None:
+    """The last line at which a part with one of these digests matched what somebody else stated of it."""
+    for own in reversed(exhibit.own):
+        if own.matched and own.of == result.part.of and own.digest in result.digests:
+            return own.line
+    return None
 
 
 def _said_of_the_whole(

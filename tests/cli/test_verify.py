@@ -68,6 +68,27 @@ def test_no_reference_then_unchanged_but_never_match(imgkit: Imgkit) -> None:
     assert "match" not in done.lines[-1]
 
 
+def test_unchanged_says_that_an_earlier_run_matched(imgkit: Imgkit) -> None:
+    imgkit("hash", imgkit.image()).ended(0)
+    matched = entry(imgkit, "disk.dd", "--expect", f"md5:{MD5}", code=0)
+    assert matched["matched_line"] is None
+    line = imgkit.records()[-1]["seq"]
+    assert entry(imgkit, "disk.dd", code=0)["matched_line"] == line
+    last = imgkit("verify", "disk.dd").ended(0).lines[-1]
+    assert (
+        last
+        == f"verdict: unchanged since our own earlier record; it matched an acquisition hash at line {line}"
+    )
+
+
+def test_a_match_of_other_bytes_says_nothing_of_these(imgkit: Imgkit) -> None:
+    image = imgkit.image()
+    imgkit("verify", image, "--expect", f"md5:{MD5}").ended(0)
+    imgkit.image("other.dd", CONTENT[:-1] + b"!").rename(image)
+    found = entry(imgkit, image, code=1)
+    assert (found["verdict"], found["matched_line"]) == ("mismatch", None)
+
+
 def test_a_file_swapped_at_the_same_path_is_a_mismatch(imgkit: Imgkit) -> None:
     image = imgkit.image()
     imgkit("hash", image).ended(0)
@@ -317,3 +338,14 @@ def test_verifying_leaves_the_image_as_it_was(imgkit: Imgkit) -> None:
         after.st_ctime_ns,
         after.st_size,
     )
+
+
+def test_a_digest_of_one_segment_is_none_of_the_whole(imgkit: Imgkit) -> None:
+    for name in ("disk.001", "disk.002"):
+        imgkit.image(name)
+    (imgkit.folder / "disk.001.sha256").write_text(f"{SHA256}  disk.001\n")
+    parts = "only of parts that were compared"
+    done = imgkit("verify", "disk.001").ended(3)
+    assert done.lines[-1] == f"verdict: no reference: nothing states a digest of the whole, {parts}"
+    done = imgkit("verify", "disk.001").ended(0)
+    assert done.lines[-1].endswith("as a whole never compared with an acquisition hash")
