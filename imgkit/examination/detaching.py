@@ -15,6 +15,7 @@ from imgkit.attachment.release import is_gone
 from imgkit.errors import AttachError, CustodyError, ImgkitError, UsageError
 from imgkit.examination.attached import Attached, detached_facts, mount_facts, recorded
 from imgkit.examination.cases import identity_in
+from imgkit.examination.exposures import exposed_at
 from imgkit.examination.knowledge import KnownLogs, log_uuid
 from imgkit.examination.recorder import Recorder
 from imgkit.examination.takedown import Ending
@@ -256,13 +257,6 @@ class Takedown:
         done.note_trouble(act)
         event = partial(self._recorder.event, origin, exhibit=item.exhibit, lines=done.lines)
         done.record_events(event, data)
-
-
-def exposed_at(name: str) -> str | None:
-    """The directory of that name where an image is exposed, or None."""
-    path = os.path.abspath(name)
-    directory = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
-    return directory if any(item.directory == directory for item in expose.list_exposures()) else None
 
 
 def _some(names: Sequence[str], between: str = ", ") -> str:

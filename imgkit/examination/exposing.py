@@ -14,6 +14,7 @@ from imgkit.errors import CustodyError, ImgkitError
 from imgkit.examination.attaching import closing_failed
 from imgkit.examination.cases import identity_in
 from imgkit.examination.evidence import image_asked, image_document
+from imgkit.examination.exposures import exposure_named_in_hint
 from imgkit.expose import expose_at, unexpose
 from imgkit.linux.process import pid_namespace
 from imgkit.mounting import place_for_mount, remove_mount_point
@@ -122,7 +123,10 @@ def _expose(examination: Examination, evidence: Evidence, directory: str) -> Exp
 
 
 def _show(evidence: Evidence, directory: str, name: str) -> tuple[ExposureFacts, str, tuple[str, ...]]:
-    with place_for_mount(directory, identity_in(os.path.dirname(directory))) as place:
+    with (
+        exposure_named_in_hint(directory),
+        place_for_mount(directory, identity_in(os.path.dirname(directory))) as place,
+    ):
         facts = expose_at(
             evidence.image,
             place.path,

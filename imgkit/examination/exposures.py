@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,11 @@ from imgkit.custody.clock import boot_id
 from imgkit.custody.reading import read_opening, read_records
 from imgkit.custody.record import MALFORMED, path_of
 from imgkit.custody.state import StateFolder
-from imgkit.errors import CustodyError, HostError
+from imgkit.errors import CustodyError, HostError, MountError, NotPermitted
 from imgkit.examination.attached import files_of_record
 from imgkit.examination.examiner import state_folder, user_of
 from imgkit.examination.knowledge import Origin, image_told
+from imgkit.expose import list_exposures
 from imgkit.expose.kernel_mount import FILESYSTEM
 from imgkit.linux.files import acting_as
 from imgkit.linux.mount import read_mountinfo
@@ -78,6 +80,31 @@ class KnownExposures:
         except (CustodyError, *MALFORMED):
             return  # gone or damaged: it just tells less
         yield from found.values()
+
+
+def exposed_at(name: str) -> str | None:
+    """The directory of that name where an image is exposed, or None; it is not asked itself: its process may be dead."""
+    directory = resolved(name)
+    return directory if any(item.directory == directory for item in list_exposures()) else None
+
+
+def resolved(name: str) -> str:
+    """A directory as the mount table has it; its last part may be a mount whose process is dead, and is not asked."""
+    path = os.path.abspath(name)
+    return os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
+
+
+@contextlib.contextmanager
+def exposure_named_in_hint(directory: str) -> Iterator[None]:
+    """A block that puts something on a directory: where an image is exposed at it, the hint has the way out."""
+    try:
+        yield
+    except (MountError, NotPermitted) as error:
+        there = exposed_at(directory) or exposed_at(os.path.dirname(os.path.abspath(directory)))
+        if there is None:
+            raise
+        hint = f"an image is exposed there; to take that down: imgkit unexpose {shlex.quote(there)}"
+        raise type(error)(error.message, hint=hint) from error
 
 
 def owner_of(directory: str) -> User | None:

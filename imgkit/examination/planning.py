@@ -14,6 +14,7 @@ from imgkit.custody.record import INTEGER_LIMIT
 from imgkit.errors import ImgkitError, MountError, NotMountable, UsageError
 from imgkit.examination.cases import identity_in
 from imgkit.examination.evidence import image_record
+from imgkit.examination.exposures import exposure_named_in_hint
 from imgkit.examination.inspecting import table_record
 from imgkit.filesystems.mount_options import FILESYSTEMS, not_filesystem
 from imgkit.filesystems.signatures import identify
@@ -268,7 +269,8 @@ def _with_directory(
     for item in found:
         place = item.directory(os.path.abspath(directory), alone=alone)
         try:
-            check_directory(place, identity=identity_in(os.path.dirname(place)))
+            with exposure_named_in_hint(place):
+                check_directory(place, identity=identity_in(os.path.dirname(place)))
         except ImgkitError as error:
             skipped.append(Skipped(item.target.partition, error.message, error.hint, empty=False))
         else:

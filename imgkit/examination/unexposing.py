@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from imgkit.custody.record import MALFORMED, path_fields, path_of
 from imgkit.errors import ImgkitError
 from imgkit.examination.attached import files_of_record
 from imgkit.examination.exposing import exposure_facts, taken_away
-from imgkit.examination.exposures import KnownExposures, owner_of
+from imgkit.examination.exposures import KnownExposures, owner_of, resolved
 from imgkit.examination.knowledge import KnownLogs, Origin, image_of
 from imgkit.examination.recorder import Recorder, records_of
 from imgkit.examination.takedown import Ending, ending_document
@@ -65,7 +64,7 @@ class Unexposing:
         there = {item.directory: item for item in expose.list_exposures() if item.directory is not None}
         done = []
         for name in dict.fromkeys(directories):
-            directory = _resolved(name)
+            directory = resolved(name)
             one = TakenAway(directory, there.get(directory))
             try:
                 with signals_held():
@@ -139,9 +138,3 @@ def image_served(facts: ExposureFacts | None, origin: Origin) -> Record | None:
     if not origin.files:
         return None
     return image_of(Backing(path_of(origin.files[0]), 0, 0, 0, 0, 0, kind="exposed"), origin)
-
-
-def _resolved(name: str) -> str:
-    """The name as the mount table has it; its last part may be a mount whose server is dead, and is not asked."""
-    path = os.path.abspath(name)
-    return os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))

@@ -65,6 +65,7 @@ def place_for_mount(directory: str, identity: Identity | None) -> Iterator[Place
         try:
             with contextlib.ExitStack() as held:
                 with acting_as(actor), _told_as_mount_error(path):
+                    _refuse_mount_point(fd, path)  # before anything is asked of what is mounted there
                     held.callback(os.close, _locked(fd, path))
                     resolved = _checked(fd, path)
                 yield Place(fd, resolved, tuple(made))
@@ -90,7 +91,7 @@ def check_directory(directory: str, *, identity: Identity | None) -> None:
     path = os.path.abspath(directory)
     actor = None if is_below_run_folder(path) else identity
     with acting_as(actor), _told_as_mount_error(path):
-        if os.path.lexists(path):
+        if _is_there(path):
             fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
                 _checked(fd, path)
@@ -98,7 +99,7 @@ def check_directory(directory: str, *, identity: Identity | None) -> None:
                 os.close(fd)
             return
         above = os.path.dirname(path)
-        while not os.path.lexists(above):
+        while not _is_there(above):
             above = os.path.dirname(above)
         os.close(os.open(above, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
 
@@ -118,10 +119,21 @@ def _told_as_mount_error(path: str) -> Iterator[None]:
         raise MountError(msg, hint=_HINT) from error
 
 
+def _is_there(path: str) -> bool:
+    """Whether there is something of that name, also what may not be looked at: FUSE shows root nothing of another user's."""
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def _make_missing(path: str, made: list[str]) -> None:
     """Like mkdir -p, and remembers; `made` runs from the outermost to the innermost directory."""
     missing = []
-    while not os.path.lexists(path):
+    while not _is_there(path):
         missing.append(path)
         path = os.path.dirname(path)
     for folder in reversed(missing):
@@ -149,12 +161,17 @@ def _locked(fd: int, path: str) -> int:
     return lock
 
 
-def _checked(fd: int, path: str) -> str:
-    """The resolved name of an empty directory on which nothing is mounted."""
+def _refuse_mount_point(fd: int, path: str) -> str:
     resolved = os.readlink(f"/proc/self/fd/{fd}")
     if any(info.target == resolved for info in read_mountinfo()):
         msg = f"cannot mount on {path}: something is mounted there already"
         raise MountError(msg, hint=_HINT)
+    return resolved
+
+
+def _checked(fd: int, path: str) -> str:
+    """The resolved name of an empty directory on which nothing is mounted."""
+    resolved = _refuse_mount_point(fd, path)
     if os.listdir(f"/proc/self/fd/{fd}"):
         msg = f"cannot mount on {path}: it is not empty, and its content would be hidden"
         raise MountError(msg, hint=_HINT)

@@ -1,0 +1,42 @@
+"""Directories where an image is exposed, or will not be: what is said, and that nothing is left."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.cli.test_expose import served, split, wait_until_gone
+from tests.cli.test_ordinary_user import account, person
+from tests.conftest import mounted
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.cli.running import Imgkit
+
+__all__ = ["account", "person", "split"]  # fixtures
+
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("live"), pytest.mark.xdist_group("ordinary-user")]
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_an_exposure_in_the_way_is_named(person: Imgkit, split: tuple[Path, Path], *, killed: bool) -> None:
+    place = person.folder / "a'b"
+    person("expose", split[1], place).ended(0)
+    (pid,) = served(person)
+    if killed:
+        os.kill(pid, signal.SIGKILL)
+        wait_until_gone(pid)
+    hint = f"hint: an image is exposed there; to take that down: imgkit unexpose {shlex.quote(str(place))}"
+    assert hint in person("expose", split[1], place).ended(3).err
+    if killed:
+        assert hint in person("expose", split[1], place / "below").ended(3).err
+    refused = person.sudo("mount", split[0], "-p", "1", place).ended(3).err
+    assert hint in refused
+    assert "taken down again" not in refused  # found out before anything was attached
+    person("unexpose", place).ended(0)
+    assert str(place) not in mounted()
