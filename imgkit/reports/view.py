@@ -179,6 +179,16 @@ class CaseView:
 
     @property
     def name(self) -> str:
-        """The case's number, else its title, else the log's uuid."""
+        """The case's number, else its title, else the log's uuid, else that there is none."""
         facts = dict(self.case)
-        return facts.get("number") or facts.get("title") or self.log
+        return facts.get("number") or facts.get("title") or self.log or "without a name"
+
+    @property
+    def covered(self) -> str:
+        """`lines 1 to 57`, `line 1`, `no line`: what a report is of."""
+        return {0: "no line", 1: "line 1"}.get(self.lines, f"lines 1 to {self.lines:,}")
+
+    @property
+    def vouched(self) -> int:
+        """The last line that a trusted signature, a trusted time stamp or a receipt covers, with all before it; else 0."""
+        return max((one.last for one in self.coverage if one.vouched), default=0)

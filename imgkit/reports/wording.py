@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from imgkit.custody.verify.finding import lines_from
 from imgkit.reports.values import as_json, items, mapping, number, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from imgkit.custody.verify import LogFinding
     from imgkit.reports.acts import Act, Moment
     from imgkit.reports.exhibits import Attachment
     from imgkit.reports.values import Data
-    from imgkit.reports.view import Coverage
+    from imgkit.reports.view import CaseView, Coverage
 
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
@@ -124,13 +126,30 @@ def stamp(moment: Moment | None) -> str:
     return str(moment)
 
 
+def severity_rank(found: LogFinding) -> int:
+    """Order of findings for people: failures first."""
+    return {"FAIL": 0, "WARN": 1, "INFO": 2}.get(str(found.severity), 3)
+
+
 def covered(one: Coverage) -> str:
     """What stands behind a range of lines, and what does not, in one sentence."""
     said = [f"signed by {one.signed_by}" if one.signed_by else "not signed"]
     said.append(f"time stamp {one.stamped}" if one.stamped else "no time stamp")
     said.append(f"receipt {one.receipts}" if one.receipts else "no receipt")
     said += ["remembered by the host that made this report"] if one.memory else []
-    return f"lines {one.first:,} to {one.last:,}: {'; '.join(said)}"
+    return f"{lines_from(one.first, one.last)}: {'; '.join(said)}"
+
+
+def outside(case: CaseView) -> str:
+    """What the log's own order cannot show: whoever holds a log can write another that is in order, too."""
+    last, lines = case.vouched, case.lines
+    if not last:
+        return (
+            "No trusted signature, trusted time stamp or receipt covers any line: "
+            "nothing here shows that the log was not written anew as a whole."
+        )
+    rest = f"; nothing of the kind covers {lines_from(last + 1, lines)}" if last < lines else ""
+    return f"A trusted signature, a trusted time stamp or a receipt held by others covers {lines_from(1, last)}{rest}."
 
 
 def proof(shown: Attachment) -> str:

@@ -45,7 +45,7 @@ def test_is_in_the_table_of_reports() -> None:
 def test_tells_log_lines_head_and_findings(case: CaseView) -> None:
     text = flat(case)
     assert f"Custody log: {case.log}" in text
-    assert f"Lines: 1 to {case.lines}" in text
+    assert f"Made of: lines 1 to {case.lines}" in text
     assert f"Head (SHA-256 of line {case.lines}): {case.head}" in text
     assert f"Result: {case.verdict}" in text
     for found in case.findings:

@@ -13,7 +13,7 @@ import pytest
 
 from imgkit.custody.verify.coverage import Covered
 from imgkit.reports.folding import _coverage
-from tests.reports.forged import BLAKE3, SHA256, Case, added, made
+from tests.reports.forged import BLAKE3, SHA256, Case, added, made, view_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,7 +86,7 @@ def test_the_first_page_says_whether_anybody_else_vouches(
     assert f'class="banner {kind}"' in page
     first = said("html", replace(case.save(), coverage=(coverage,)))
     assert ("No trusted signature, trusted time stamp or receipt covers any line" in first) is not outside
-    assert ("nothing of the kind covers lines 3 to 3" in first) is outside
+    assert ("nothing of the kind covers line 3" in first) is outside
 
 
 # -- what became of the evidence -------------------------------------------------------------------
@@ -229,3 +229,26 @@ def test_a_correction_of_any_line_is_in_the_facts(case: Case) -> None:
 
 def test_sizes_in_the_record_have_their_unit(case: Case) -> None:
     assert "size 4,194,304 bytes" in said("html", case.save())
+
+
+# -- logs of which little can be said --------------------------------------------------------------
+
+
+def test_failures_come_before_warnings(case: Case) -> None:
+    case.forge.intent("evidence.hashed", {"of": "media"})
+    case.forge.append(case.forge.record("note.added", "event", {}) | {"prev": "0" * 64})
+    text = said("facts", case.save())
+    assert 0 < text.index("FAIL CHAIN_BREAK") < text.index("WARN OPEN_INTENT")
+
+
+@pytest.mark.parametrize("name", ["html", "facts", "csv", "csv.hashes", "csv.exhibits", "case_uco"])
+@pytest.mark.parametrize(("content", "words"), [(b"", "no line"), (b"no log\n", "line 1")])
+def test_a_log_without_a_record_makes_a_report_that_says_so(
+    tmp_path: Path, name: str, content: bytes, words: str
+) -> None:
+    (tmp_path / "custody.jsonl").write_bytes(content)
+    text = said(name, view_of(tmp_path))
+    assert "FAILED" in text
+    assert words in text
+    assert "1 to 1," not in text
+    assert name != "html" or "<h1><bdi>without a name</bdi></h1>" in made(name, view_of(tmp_path)).decode()

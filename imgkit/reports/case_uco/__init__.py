@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from imgkit.reports.case_uco.acts import Acts
 from imgkit.reports.case_uco.exhibits import Exhibits
 from imgkit.reports.case_uco.graph import ONTOLOGY, Graph, integer, string, strings, time
-from imgkit.reports.wording import covered
+from imgkit.reports.wording import covered, outside
 
 if TYPE_CHECKING:
     from imgkit.reports.case_uco.graph import Ref
@@ -37,7 +37,7 @@ def write(case: CaseView, out: BinaryIO) -> None:
 
 
 def _scope(case: CaseView) -> str:
-    return f"custody log {case.log or 'without a uuid'}, lines 1 to {case.lines}, head {case.head}"
+    return f"custody log {case.log or 'without a uuid'}, {case.covered}, head {case.head}"
 
 
 def _log(graph: Graph, case: CaseView) -> Ref:
@@ -68,7 +68,7 @@ def _log(graph: Graph, case: CaseView) -> Ref:
 
 def _verification(graph: Graph, case: CaseView, log: Ref) -> None:
     """What the verifier says of the log."""
-    said = [f"verification: {case.verdict}"]
+    said = [f"verification: {case.verdict}", outside(case)]
     said += [
         f"{found.severity} {found.code}{f' line {found.line}' if found.line else ''}: {found.message}"
         for found in case.findings

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, BinaryIO
 
 from imgkit.custody.record import printable
-from imgkit.reports.wording import covered
+from imgkit.reports.wording import covered, outside
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -83,8 +83,9 @@ def _line(row: Iterable[Value]) -> bytes:
 
 def about(case: CaseView) -> Iterable[tuple[str, int | None, str]]:
     """What a report is of and what the verifier says of it: a word, the line where it is about one, and a sentence."""
-    yield "scope", None, f"log {case.log or 'without a uuid'}, lines 1 to {case.lines}, head {case.head}"
+    yield "scope", None, f"log {case.log or 'without a uuid'}, {case.covered}, head {case.head}"
     yield "verification", None, case.verdict
+    yield "verification", None, outside(case)
     for found in case.findings:
         yield "finding", found.line, f"{found.severity} {found.code}: {found.message}"
     for item in case.coverage:

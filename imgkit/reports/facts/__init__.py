@@ -11,11 +11,12 @@ from imgkit.custody.record import printable
 from imgkit.reports.facts.exhibits import exhibits
 from imgkit.reports.facts.sentences import at, correction, count, few, head, say, whole
 from imgkit.reports.values import in_words, mapping, text
-from imgkit.reports.wording import covered, is_digest, title, told
+from imgkit.reports.wording import covered, is_digest, outside, severity_rank, title, told
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from imgkit.custody.verify import LogFinding
     from imgkit.reports.view import Act, CaseView, Correction, Enclosed, Session
 
 NAME = "facts"
@@ -44,7 +45,7 @@ def _scope(case: CaseView) -> Iterator[str]:
     for key, said in case.case:
         yield from say(f"{key}: {said}", 1)
     yield f"Custody log: {printable(case.log) or 'it states no uuid'}"
-    yield f"Lines: 1 to {case.lines:,} ({case.bytes:,} bytes)"
+    yield f"Made of: {case.covered} ({case.bytes:,} bytes)"
     yield f"Head (SHA-256 of line {case.lines:,}): {case.head}"
     yield f"Times of the records: {case.first or 'none'} to {case.last or 'none'}"
     yield ""
@@ -59,9 +60,8 @@ def _verification(case: CaseView) -> Iterator[str]:
     yield f"Result: {case.verdict}"
     if case.verdict == "FAILED":
         yield from say("Until that is explained, nothing in this sheet is shown to be what was recorded.")
-    for found in case.findings:
-        place = f" {at([found.line])}" if found.line else ""
-        yield from say(f"{found.severity} {found.code}: {found.message}{place}", 1)
+    yield from say(outside(case))
+    yield from few([_finding(found) for found in sorted(case.findings, key=severity_rank)])
     if not case.findings:
         yield "  No findings."
     for line in case.unread[:_UNREAD]:
@@ -76,6 +76,11 @@ def _verification(case: CaseView) -> Iterator[str]:
         yield "What stands behind the lines:"
     for one in case.coverage:
         yield from say(f"- {covered(one)}", 1)
+
+
+def _finding(found: LogFinding) -> Iterator[str]:
+    place = f" {at([found.line])}" if found.line else ""
+    return say(f"{found.severity} {found.code}: {found.message}{place}", 1)
 
 
 def _not_proved(case: CaseView) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from imgkit.reports.html import exhibits, pieces, record
 from imgkit.reports.html.markup import Markup, digest, el, facts, join, said, section, text
-from imgkit.reports.wording import stamp
+from imgkit.reports.wording import outside, stamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +57,7 @@ def _style(case: CaseView) -> str:
     """The style sheet, with the foot of the printed pages; only digits and words of ours come into it."""
     style = files("imgkit.reports.html").joinpath("report.css").read_text("ascii")
     log = case.log if _UUID.match(case.log) else "unknown"
-    return style.replace("LOG-LINES", f"log {log}, lines 1 to {case.lines:,}, head {case.head[:16]}")
+    return style.replace("LOG-LINES", f"log {log}, {case.covered}, head {case.head[:16]}")
 
 
 def _sections(case: CaseView) -> Iterator[Markup]:
@@ -118,9 +118,7 @@ def _extent(case: CaseView) -> Iterator[tuple[str, Markup]]:
     """Exactly which lines of which log the report is made of."""
     yield (
         "Made of",
-        text(
-            f"lines 1 to {case.lines:,} of the log ({case.bytes:,} bytes) and their enclosures, as they were verified"
-        ),
+        text(f"{case.covered} of the log ({case.bytes:,} bytes) and their enclosures, as they were verified"),
     )
     yield "Log", el("code", said(case.log or "no line states which"))
     yield "Head", digest(case.head)
@@ -157,31 +155,13 @@ def _banner(case: CaseView) -> Markup:
         )
         return el("div", words, why, cls="banner warn")
     told = {0: "No warning stands.", 1: "One warning stands, and is listed below."}
-    outside = _vouched(case)
     return el(
         "div",
         el("p", "The log is in order.", cls="big"),
         el("p", told.get(warnings, f"{warnings:,} warnings stand, and are listed below.")),
-        el("p", _outside(outside, case.lines)),
-        cls="banner good" if outside else "banner warn",
+        el("p", outside(case)),
+        cls="banner good" if case.vouched else "banner warn",
     )
-
-
-def _vouched(case: CaseView) -> int:
-    """The last line that a trusted signature, a trusted time stamp or a receipt covers, with all before it; else 0."""
-    return max((one.last for one in case.coverage if one.vouched), default=0)
-
-
-def _outside(last: int, lines: int) -> str:
-    """What the log's own order cannot show: whoever holds a log can write another that is in order, too."""
-    if not last:
-        return (
-            "No trusted signature, trusted time stamp or receipt covers any line: "
-            "nothing here shows that the log was not written anew as a whole."
-        )
-    named = "a trusted signature, a trusted time stamp or a receipt held by others"
-    rest = f"; nothing of the kind covers lines {last + 1:,} to {lines:,}" if last < lines else ""
-    return f"Lines 1 to {last:,} are covered by {named}{rest}."
 
 
 def _warned(case: CaseView) -> set[str]:
@@ -216,7 +196,7 @@ def _how_to_read() -> Markup:
 def _footer(case: CaseView) -> Markup:
     return el(
         "footer",
-        text(f"This report states what lines 1 to {case.lines:,} of the log say, up to the head "),
+        text(f"This report states what is in {case.covered} of the log, up to the head "),
         digest(case.head),
         text(". Check the log itself with README.txt and verify.sh of the case folder."),
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from imgkit.reports.html.markup import Markup, digest, el, facts, folded, join, said, table, text
 from imgkit.reports.html.pieces import corrections, line_link, when
-from imgkit.reports.wording import is_digest, stamp, title, told
+from imgkit.reports.wording import is_digest, severity_rank, stamp, title, told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -57,7 +57,7 @@ def coverage(case: CaseView) -> Markup:
     """Line range by line range: which signature, stamp, receipt or memory stands behind it."""
     rows = [
         (
-            f"{one.first:,} to {one.last:,}",
+            f"{one.first:,} to {one.last:,}" if one.last > one.first else f"{one.last:,}",
             *(said(word) if word else el("b", "none", cls="v warn") for word in _behind(one)),
         )
         for one in case.coverage
@@ -114,11 +114,10 @@ def _further(caption: str, acts: Sequence[Act]) -> Markup:
 
 def findings(case: CaseView) -> Markup:
     """What the verifier found, failures first."""
-    rank = {"FAIL": 0, "WARN": 1, "INFO": 2}
-    found = sorted(case.findings, key=lambda one: rank.get(str(one.severity), 3))
+    found = sorted(case.findings, key=severity_rank)
     rows = (
         (
-            el("b", str(one.severity), cls=f"v {('bad', 'warn', 'info')[rank.get(str(one.severity), 2)]}"),
+            el("b", str(one.severity), cls=f"v {('bad', 'warn', 'info', 'info')[severity_rank(one)]}"),
             el("code", one.code),
             text(f"{one.line:,}") if one.line is not None else "",
             said(one.message),
