@@ -55,12 +55,14 @@ class _Checked(NamedTuple):
         problem: Why it cannot be used; empty where it is sound.
         sums: CRC-32 of each page.
         overflow: First entry that uses all 32 bits for its offset (EnCase 6.7.1 beyond 2 GiB), or the count.
+        unread: Why the kernel could not read it, which may pass; None where it was read.
     """
 
     copy: TableCopy
     problem: str
     sums: tuple[int, ...]
     overflow: int
+    unread: MediaReadError | None = None
 
 
 class _State(NamedTuple):
@@ -150,6 +152,7 @@ class Tables:
             f"the {item.copy.kind} section at {item.copy.offset} of {path} {item.problem}" for item in bad
         ]
         if not sound:
+            self._raise_unread(table, " and ".join(told), bad)
             return _State(None, " and ".join(told))
         with self._lock:
             self.anomalies |= dict.fromkeys(
@@ -158,6 +161,17 @@ class Tables:
         if len(sound) == 1 or (sound[0].sums == sound[1].sums and sound[0].copy.base == sound[1].copy.base):
             return _State(sound[0], "")
         return self._dispute(table, sound[0], sound[1], path)
+
+    def _raise_unread(self, table: Table, problem: str, bad: list[_Checked]) -> None:
+        """What the kernel could not read is asked for again the next time: nothing is known of it."""
+        error = next((item.unread for item in bad if item.unread), None)
+        if error is not None:
+            raise MediaReadError(
+                problem,
+                offset=table.first_chunk * self._chunk_size,
+                length=table.chunks * self._chunk_size,
+                errno=error.errno,
+            ) from error
 
     def _dispute(self, table: Table, one: _Checked, two: _Checked, path: str) -> _State:
         """Both copies are sound and differ: which chunks they place differently."""
@@ -190,7 +204,7 @@ class Tables:
         try:
             return self._check_entries(table, copy)
         except MediaReadError as error:
-            return _Checked(copy, f"cannot be read ({error.message})", (), 0)
+            return _Checked(copy, f"cannot be read ({error.message})", (), 0, error)
 
     def _check_entries(self, table: Table, copy: TableCopy) -> _Checked:
         order = _Order(table, copy)

@@ -278,6 +278,31 @@ def test_a_kernel_error_costs_the_chunks_it_hits(tmp_path: Path, monkeypatch: py
     assert buffer[end:] == media[end:]
 
 
+def test_a_table_that_the_kernel_cannot_read_for_a_while_is_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel's error is passed on as what it is, and an attached image gets over it (a file server that was away)."""
+    media = noise(2 * MIB)
+    layout = write_ewf(tmp_path, media, Recipe(store=("stored",)))
+    entries = {layout.find(kind).payload + 24 for kind in ("table", "table2")}
+    preadv = os.preadv
+
+    def failing(fd: int, buffers: list[memoryview], offset: int) -> int:
+        if offset in entries:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return preadv(fd, buffers, offset)
+
+    with open_image(layout.paths[0]) as image:
+        monkeypatch.setattr(os, "preadv", failing)
+        with pytest.raises(MediaReadError, match="Input/output error") as raised:
+            image.read_at(4096, 512)
+        monkeypatch.undo()
+        assert not isinstance(raised.value, CorruptMedia)
+        assert (raised.value.errno, raised.value.offset, raised.value.length) == (errno.EIO, 4096, 512)
+        assert image.read_at(0, image.size) == media
+        assert image.anomalies == ()
+
+
 def is_open(fd: int, path: Path) -> bool:
     try:
         return os.path.samestat(os.fstat(fd), path.stat())
