@@ -62,7 +62,6 @@ def test_a_seed_makes_the_same_mutation_again(sample: Sample) -> None:
 
 
 def test_a_process_that_hangs_or_dies_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fuzz, "TIME", 0.5)
     results = fuzz.run("ewf", [1, 2, 3])
     signals = iter([signal.SIGSTOP, signal.SIGKILL])
     real = fuzz._Worker.send
@@ -75,11 +74,13 @@ def test_a_process_that_hangs_or_dies_is_a_fault(monkeypatch: pytest.MonkeyPatch
             real(worker, seed)
         except BrokenPipeError:
             worker.deadline = 0
+        if number == signal.SIGSTOP:
+            worker.deadline = 0  # the others have their time, however busy this host is
 
     monkeypatch.setattr(fuzz._Worker, "send", send)
     found = list(results)
     assert [result.seed for result in found] == [1, 2, 3]
-    assert "took more than" in found[0].fault
+    assert "no answer" in found[0].fault
     assert found[1].fault
     assert not found[2].fault
 
