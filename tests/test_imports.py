@@ -70,7 +70,7 @@ DATA_MODULES: dict[str, set[str]] = {
     "filesystems": set(),
     "linux": set(),
     "reports": {
-        *("acts", "exhibits", "view", "values", "wording"),
+        *("acts", "exhibits", "view", "values", "wording", "telling"),
         *("joining", "digests", "tables", "presences", "folding"),
     },
 }

@@ -11,7 +11,7 @@ from imgkit.custody.durable import READ_FILE, create_file, mode_like
 from imgkit.custody.record import path_fields
 from imgkit.custody.verify import verify_log
 from imgkit.custody.verify.lines import read_lines
-from imgkit.errors import CustodyError, HostError
+from imgkit.errors import CustodyError, HostError, UsageError
 from imgkit.examination.cases import verifying_in
 from imgkit.examination.presence import memory_of
 from imgkit.linux.files import acting_as
@@ -164,8 +164,11 @@ def check_place(path: str, case: str) -> None:
     """Refuse a name that is taken, or lies among the files that the log names, before any work is done.
 
     Raises:
+        UsageError: It is no name of a file.
         CustodyError: As said.
     """
+    if path == "-":
+        raise UsageError("a report goes into a file, not to standard output", hint="-o report.html")
     place = os.path.abspath(path)
     if os.path.lexists(place):
         raise CustodyError(f"{place} exists: a report overwrites nothing", hint="choose another name")

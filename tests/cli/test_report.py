@@ -98,6 +98,13 @@ def test_of_a_log_that_was_tampered_with_it_says_so_and_exits_with_1(imgkit: Img
     assert "The log FAILED its verification." in (imgkit.folder / "out.html").read_text()
 
 
+def test_no_report_goes_to_standard_output(imgkit: Imgkit, case: Path) -> None:
+    done = imgkit("case", "report", "case", "-o", "-").ended(2)
+    assert "goes into a file, not to standard output" in done.errors[0]
+    assert not (imgkit.folder / "-").exists()
+    assert case.is_dir()
+
+
 def test_formats_that_there_are_not(imgkit: Imgkit, case: Path) -> None:
     done = imgkit("case", "report", "case", "--format", "docx", "-o", "out").ended(2)
     assert "there is no report format 'docx'" in done.errors[0]

@@ -220,6 +220,15 @@ def test_receipts_reviews_and_checkpoints_name_their_lines(case: Case, name: str
     assert "SHA-256 of these lines" in text
 
 
+@pytest.mark.parametrize("name", ["html", "facts"])
+def test_a_time_stamp_says_what_it_dates(case: Case, name: str) -> None:
+    stamp = {"n": 2, "time": "2026-05-01T12:00:00.000000Z", "name": "CN=TSA", "serial": "02", "sums": BLAKE3}
+    case.forge.event("log.anchored", {**stamp, "tsa": "tsa", "sha256": SHA256, "file": "000002.sums.tsa.tsr"})
+    text = said(name, case.save())
+    assert re.search(r"checkpoint:? 2 dated:? 2026-05-01T12:00:00.000000Z by:? CN=TSA", text)
+    assert f"SHA-256 of the reply {SHA256}" in text
+
+
 def test_a_correction_of_any_line_is_in_the_facts(case: Case) -> None:
     case.forge.event("custody.stored", {"exhibits": [{"exhibit": "EX1"}], "place": "safe 2"})
     said_later = {"line": 4, "field": "data.place", "was": "safe 2", "now": "safe 3", "why": "misread"}

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, BinaryIO
 from imgkit.custody.record import printable
 from imgkit.reports.facts.exhibits import exhibits
 from imgkit.reports.facts.sentences import at, correction, count, few, head, say, whole
+from imgkit.reports.telling import told
 from imgkit.reports.values import in_words, mapping, text
-from imgkit.reports.wording import covered, is_digest, outside, severity_rank, title, told
+from imgkit.reports.wording import covered, is_digest, outside, severity_rank, title
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

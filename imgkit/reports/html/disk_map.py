@@ -110,11 +110,17 @@ def _boxes(table: Table, size: int) -> Iterator[Box]:
         yield Box(*scale.place(one), 0, "container", "", f"extended partition at {one[0]:,}")
     rows = _rows(spans)
     for at, (item, span, row) in enumerate(zip(there, spans, rows, strict=True)):
-        yield Box(*scale.place(span), row, f"p{at % 2}", str(item.number), _title(item))
+        over = ", reaches beyond the end of the media" if item.offset + item.length > size else ""
+        yield Box(*scale.place(span), row, f"p{at % 2}", str(item.number), _title(item) + over)
     for at, item in enumerate(beyond):
         width = BEYOND / len(beyond)
         yield Box(
-            100 - BEYOND + at * width, width, 0, "beyond", str(item.number), _title(item) + ", beyond the end"
+            100 - BEYOND + at * width,
+            width,
+            0,
+            "beyond",
+            str(item.number),
+            _title(item) + ", beyond the end of the media",
         )
 
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from imgkit.reports.html.markup import Markup, digest, el, facts, folded, join, said, table, text
 from imgkit.reports.html.pieces import corrections, line_link, when
-from imgkit.reports.wording import is_digest, severity_rank, stamp, title, told
+from imgkit.reports.telling import told
+from imgkit.reports.wording import is_digest, severity_rank, stamp, title
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
