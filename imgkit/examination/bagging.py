@@ -269,14 +269,22 @@ def find_offer(records: Iterator[Record], line: int | None = None) -> Offer:
         CustodyError: There is none.
     """
     offer: Offer | None = None
+    lines: list[int] = []
     for record in records:
-        if record["type"] == "custody.transferred" and (line is None or record["seq"] == line):
-            offer = Offer(record)
-        elif offer is not None and offer.end == 0:
+        if record["type"] == "custody.transferred":
+            lines.append(record["seq"])
+            if line is None or record["seq"] == line:
+                offer = Offer(record)
+                continue
+        if offer is not None and offer.end == 0:
             offer = _followed(offer, record)
+    if offer is None and not lines:
+        raise CustodyError("no hand-over is recorded in that log")
     if offer is None:
-        where = "no hand-over is recorded" if line is None else f"line {line} is no hand-over"
-        raise CustodyError(f"{where} in that log", hint="imgkit log show lists the lines")
+        raise CustodyError(
+            f"line {line} is no hand-over in that log",
+            hint=f"those are at {', '.join(map(str, lines[-20:]))}",
+        )
     return offer
 
 

@@ -87,7 +87,7 @@ def log_path(stated: str, user: User, *, must_exist: bool = True) -> str:
         must_exist: False where something is to be taken down although its case is gone: then it is a folder's name.
 
     Raises:
-        CustodyError: There is none.
+        CustodyError: There is none, or this user may not see it.
         UsageError: The name is empty.
     """
     if not stated:
@@ -96,11 +96,28 @@ def log_path(stated: str, user: User, *, must_exist: bool = True) -> str:
     with acting_as(user.identity if os.geteuid() == 0 and user.uid else None):
         log = os.path.join(path, LOG_NAME) if os.path.isdir(path) else path
         there = os.path.isfile(log)
+        hidden = not there and _is_hidden(log)
+    if hidden and must_exist:
+        raise CustodyError(
+            f"cannot look at {log}: permission denied",
+            hint="check owner and mode of the case folder and of the folders above it",
+        )
     if not there and not must_exist and os.path.basename(log) != LOG_NAME:
         return os.path.join(log, LOG_NAME)
     if not there and must_exist:
         raise CustodyError(f"no custody log at {log}", hint=f"make the case with: imgkit case new {stated}")
     return log
+
+
+def _is_hidden(path: str) -> bool:
+    """Whether this user may not even know if there is something."""
+    try:
+        os.lstat(path)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _above(start: str, user: User) -> str | None:

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from imgkit.custody.bag import left_over
 from imgkit.custody.durable import told
-from imgkit.custody.possession import State
 from imgkit.custody.receipts import give
-from imgkit.custody.record import LIST_LIMIT, encode_document, new_uuid, path_of, plain
+from imgkit.custody.record import encode_document, new_uuid, path_of, plain
 from imgkit.custody.recorded import checkpoints_of
 from imgkit.errors import CustodyError, ImgkitError, UsageError
 from imgkit.examination.bagging import (
@@ -27,14 +26,15 @@ from imgkit.examination.bagging import (
     not_openable,
 )
 from imgkit.examination.evidence import Evidence, file_facts, notices_of, open_evidence
-from imgkit.examination.people import acting, fields, require_case, warn_of_gap
+from imgkit.examination.giving import chosen, hint_of_bag
+from imgkit.examination.people import acting, fields, require_case
 from imgkit.examination.verifying import mismatches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from imgkit.custody.bag import Bag
-    from imgkit.custody.possession import Custody, Person
+    from imgkit.custody.possession import Person
     from imgkit.examination import Examination
     from imgkit.examination.ledger import Exhibit
 
@@ -88,7 +88,7 @@ def transfer(examination: Examination, wish: Wish, *, progress: Progress | None 
     """
     require_case(examination, "a hand-over")
     _check_place(examination, wish.bag)
-    exhibits = _chosen(examination, wish)
+    exhibits = chosen(examination, wish)
     with ExitStack() as stack:
         images = [
             _opened(examination, one, wish, stack) for one in exhibits if wish.rehash or wish.with_images
@@ -154,70 +154,6 @@ def _check_place(examination: Examination, path: str) -> None:
                 f"{one} is what a run that was cut off left of such a bag (unless one makes it now): "
                 "it takes up room, and can be deleted"
             )
-
-
-def _chosen(examination: Examination, wish: Wish) -> list[Exhibit]:
-    ledger = examination.ledger
-    known = {item.name: item for item in ledger.known()}
-    names = list(dict.fromkeys(wish.exhibits))
-    for name in (*names, *wish.images):
-        if name not in known:
-            raise UsageError(
-                f"this case has no exhibit {name}", hint=f"it has {', '.join(known) or 'none yet'}"
-            )
-    for name in names:
-        _check_not_repeated(examination, ledger.possession.original(name), wish)
-    names = names or _to_give(examination)
-    if len(names) > LIST_LIMIT:
-        raise UsageError(f"{len(names)} exhibits are too many for one hand-over: at most {LIST_LIMIT}")
-    for name in names:
-        warn_of_gap(examination, name)
-    return [known[name] for name in names]
-
-
-def _check_not_repeated(examination: Examination, custody: Custody | None, wish: Wish) -> None:
-    """The same hand-over once more is no second one: what may be missing is its bag.
-
-    Raises:
-        UsageError: The exhibit was handed over, by the same to the same, and is not back.
-    """
-    if custody is None or custody.state is not State.OFFERED or custody.giver is None:
-        return
-    if custody.giver.is_same(acting(examination)) and custody.holder.is_same(wish.to):
-        raise UsageError(f"{custody.exhibit} {custody.told}", hint=_hint_of_bag(custody.line))
-
-
-def _to_give(examination: Examination) -> list[str]:
-    """The originals that this examiner can hand over: held, by them or with their authorisation.
-
-    Raises:
-        UsageError: There is none.
-    """
-    me, possession = acting(examination), examination.ledger.possession
-    originals = [
-        custody
-        for item in examination.ledger.known()
-        if (custody := possession.original(item.name)) is not None
-    ]
-    mine = [one.exhibit for one in originals if one.permits(me)]
-    others = [one for one in originals if one.state is State.HELD and one.exhibit not in mine]
-    if mine:
-        for one in others:
-            examination.notify(f"{one.exhibit} is left out: it {one.told}")
-        return mine
-    away = [one for one in originals if one.state is State.OFFERED]
-    why = "; ".join(f"{one.exhibit} {one.told}" for one in (*others, *away)[:3])
-    hint = (
-        f"--exhibit {others[0].exhibit} hands it over all the same; that is a CUSTODY_GAP" if others else None
-    )
-    raise UsageError(
-        f"this case has no exhibit that {me} could hand over" + (f": {why}" if why else ""),
-        hint=hint or (_hint_of_bag(away[-1].line) if away else None),
-    )
-
-
-def _hint_of_bag(line: int) -> str:
-    return f"imgkit case transfer --bag-only {line} -o BAG makes the bag of that hand-over (again)"
 
 
 def path_of_exhibit(exhibit: Exhibit) -> str | None:
@@ -339,7 +275,7 @@ def _papers(examination: Examination, line: int, signer: str | None) -> Offer:
             examination.written(given.line, given.notices)
             offer = find_offer(log.records(), line)
     except CustodyError as error:
-        raise _unfinished(line, error) from error
+        raise _unfinished(examination, line, error) from error
     return offer
 
 
@@ -358,9 +294,11 @@ def _bagged(
         total = bytes_of(examination.log, images)
         bag = make_bag(examination.log, offer, path, images, progress=step)
     except ImgkitError as error:
-        raise _unfinished(offer.record["seq"], error) from error
+        raise _unfinished(examination, offer.record["seq"], error) from error
     except BaseException:  # interrupted: nobody should think that nothing was handed over
-        examination.notify(f"{_unfinished_text(offer.record['seq'])}; {_hint_of_bag(offer.record['seq'])}")
+        examination.notify(
+            f"{_unfinished_text(offer.record['seq'])}; {hint_of_bag(examination, offer.record['seq'])}"
+        )
         raise
     for text in not_openable(examination, bag, images):
         examination.notify(text)
@@ -371,10 +309,10 @@ def _unfinished_text(line: int) -> str:
     return f"the hand-over is recorded at line {line}, but it has no bag yet"
 
 
-def _unfinished(line: int, error: ImgkitError) -> CustodyError:
+def _unfinished(examination: Examination, line: int, error: ImgkitError) -> CustodyError:
     return CustodyError(
         f"{_unfinished_text(line)}: {error.message}",
-        hint=_hint_of_bag(line),
+        hint=hint_of_bag(examination, line),
     )
 
 

@@ -70,8 +70,17 @@ def warn_of_gap(examination: Examination, exhibit: str | None, act: str = "") ->
     custody = examination.ledger.possession.original(exhibit)
     if custody is None or custody.exhibit in examination.warned:
         return
-    if not custody.permits(acting(examination), act):
+    me = acting(examination)
+    if not custody.permits(me, act):
         examination.warned.add(custody.exhibit)
         examination.notify(
             f"CUSTODY_GAP: {custody.exhibit} {custody.told}; what you do with it is recorded, and so is that"
+            + same_name(me, custody.holder)
         )
+
+
+def same_name(me: Person, other: Person) -> str:
+    """A hint for somebody who works on two hosts with an id of each: they count as two people."""
+    if me.is_same(other) or me.name.strip().casefold() != other.name.strip().casefold():
+        return ""
+    return f"; you are {me} here: if that is one person, say --examiner '{other}'"

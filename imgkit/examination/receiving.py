@@ -21,7 +21,7 @@ from imgkit.examination.bagging import IMAGES, received_before
 from imgkit.examination.cases import identity_in
 from imgkit.examination.evidence import Evidence, file_facts, notices_of, open_evidence
 from imgkit.examination.offered import digests_of, look_at_bag, named
-from imgkit.examination.people import acting, fields, require_case
+from imgkit.examination.people import acting, fields, require_case, same_name
 from imgkit.examination.verifying import mismatches
 from imgkit.linux.files import acting_as
 
@@ -260,6 +260,7 @@ def _data(examination: Examination, offered: Offered, arrival: Arrival, exhibits
     if to is not None and not to.is_same(acting(examination)):
         examination.notify(
             f"this was handed over to {to}, and you are {acting(examination)}: both are recorded"
+            + same_name(acting(examination), to)
         )
     return data
 

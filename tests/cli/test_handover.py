@@ -547,3 +547,17 @@ def test_a_hostile_log_in_a_bag(court: Desk, bag: Path) -> None:
     edit_the_log_and_the_manifests(bag)
     assert take(court).code in (1, 3)
     assert [record["type"] for record in court.log("B")] == ["case.opened"]
+
+
+def test_a_line_that_is_no_hand_over_names_those_that_are(jane: Desk, bag: Path) -> None:
+    line = jane.last("A", "custody.transferred")["seq"]
+    done = jane("case", "transfer", "--case", "A", "--bag-only", "2", "-o", "bag2").ended(3)
+    assert f"hint: those are at {line}\n" in done.err
+
+
+def test_one_name_with_two_ids_is_told_how_to_be_one(jane: Desk, case: Path) -> None:
+    """Somebody at two hosts who has stated no id: `user@host` of each."""
+    other = ("--examiner", "Jane Doe <jane@other-host>")
+    done = jane("hash", "disk.dd", "--case", "A", *other).ended(0)
+    assert "if that is one person, say --examiner 'Jane Doe <jane@lab.example>'" in done.err
+    assert "one person" not in jane("hash", "disk.dd", "--case", "A", "--examiner", BOB).ended(0).err

@@ -54,6 +54,20 @@ def test_a_stated_case_that_is_none_is_an_error(tmp_path: Path, jane: User) -> N
     assert "imgkit case new" in str(caught.value.hint)
 
 
+def test_a_case_that_may_not_be_seen_is_not_said_to_be_missing(
+    tmp_path: Path, jane: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root sees everything: what another user is told is simulated."""
+
+    def refused(path: str) -> None:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr("imgkit.examination.cases.os.lstat", refused)
+    with pytest.raises(CustodyError, match="permission denied") as caught:
+        log_path(str(tmp_path / "theirs"), jane)
+    assert "case new" not in str(caught.value.hint)
+
+
 def test_the_nearest_log_above_the_working_folder_counts(
     tmp_path: Path, jane: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
