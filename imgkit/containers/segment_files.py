@@ -121,6 +121,10 @@ class SegmentFiles:
             file = self._open_with_room(path)
         except UnknownFormat as error:  # a folder, a FIFO
             raise none from error
+        except ImageError as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                raise
+            raise MissingSegment(f"{path} is there as a name only: it leads to no file") from error
         if stat.S_ISREG(file.stat.st_mode):
             return file
         file.close()

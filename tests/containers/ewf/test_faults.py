@@ -275,6 +275,13 @@ def test_a_folder_or_fifo_at_the_name_of_a_segment_is_none(
         open_image(layout.paths[0])
 
 
+def test_a_symlink_that_leads_nowhere_is_a_segment_that_is_missing(layout: Layout) -> None:
+    layout.paths[2].unlink()
+    layout.paths[2].symlink_to("nowhere")
+    with pytest.raises(MissingSegment, match=r"disk\.E03 is there as a name only"):
+        open_image(layout.paths[0])
+
+
 def test_identifiers_that_differ_are_written_as_info_writes_them(layout: Layout) -> None:
     br.swapped_with_other_set(layout)
     with pytest.raises(MissingSegment, match=r"that of .* is 03020100-0504-0706-0809-0a0b0c0d0e0f"):
