@@ -96,6 +96,11 @@ def files_left_as_found() -> Iterator[None]:
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """The controller of a parallel run remembers the host's state before any worker starts."""
+    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+        if (
+            signal.getsignal(number) == signal.SIG_IGN
+        ):  # as a script's background job: children would inherit it
+            signal.signal(number, usual)
     if not hasattr(session.config, "workerinput"):
         session.config.stash[HOST] = (bound_loop_devices(), mounted(), exposures())
 

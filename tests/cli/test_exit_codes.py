@@ -235,10 +235,13 @@ def big(imgkit: Imgkit) -> Path:
 def stopped(imgkit: Imgkit, number: signal.Signals, *words: str) -> Done:
     """The run of `hash big.dd`, stopped by a signal once its intent is on disk."""
     process = imgkit.popen("hash", big(imgkit), "-a", "md5", *words)
-    wait_until(lambda: imgkit.own_log.exists() and len(imgkit.own_log.read_bytes().splitlines()) >= 4)
-    time.sleep(0.1)  # somewhere in the read, which takes far longer
-    process.send_signal(number)
-    out, err = process.communicate(timeout=30)
+    try:
+        wait_until(lambda: imgkit.own_log.exists() and len(imgkit.own_log.read_bytes().splitlines()) >= 4)
+        time.sleep(0.1)  # somewhere in the read, which takes far longer
+        process.send_signal(number)
+        out, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
     from tests.cli.running import Done
 
     return Done(process.returncode, out.decode(), err.decode())

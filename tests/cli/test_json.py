@@ -120,10 +120,13 @@ def test_progress_json_is_lines_on_stderr(imgkit: Imgkit) -> None:
     with path.open("xb") as file:
         file.truncate(1 << 40)
     process = imgkit.popen("hash", path, "-a", "md5", "--progress", "json", "--json")
-    assert process.stderr is not None
-    told = [process.stderr.readline() for _ in range(3)]
-    process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=30)
+    try:
+        assert process.stderr is not None
+        told = [process.stderr.readline() for _ in range(3)]
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=30)
+    finally:
+        process.kill()
     assert json.loads(out)["error"]["kind"] == "interrupted"
     lines = [json.loads(line) for line in told if line.startswith(b"{")]
     assert len(lines) == 2  # one a second, after the line that says who acts
