@@ -256,7 +256,10 @@ def _told_receive(document: Document, *, quiet: bool, wants_receipt: bool) -> in
     if document["received"] is None:
         for problem in document["problems"][:20]:
             notice(problem)
-        notice("this is not what was handed over: nothing was received")
+        notice(
+            "this is not what was handed over: nothing was received; if it was damaged on its way, its giver "
+            "can make it again: imgkit case transfer --bag-only LINE"
+        )
         return MISMATCH
     verdicts = [one.get("verdict") for one in document["exhibits"]]
     if not quiet:

@@ -89,7 +89,10 @@ def payload_bytes(path: str) -> int:
 
 
 def _declared(path: str) -> None:
-    os.stat(path)  # what is not there is no folder without a declaration
+    if not stat.S_ISDIR(os.stat(path).st_mode):  # what is not there is no folder without a declaration
+        raise CustodyError(
+            f"{path!r} is a file, and a bag is a folder", hint="unpack it, if it is an archive"
+        )
     declaration = _required(path, DECLARATION)
     if declaration.replace(b"\r\n", b"\n").strip() != DECLARED.strip():
         raise CustodyError(f"{path!r} is no bag of BagIt 1.0 in UTF-8")

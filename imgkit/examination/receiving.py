@@ -90,7 +90,13 @@ def receive(examination: Examination, arrival: Arrival, *, progress: Progress | 
         examination.notify(f"line {before} received this hand-over already; it is recorded once more")
     paths = _paths(offered, arrival)
     look = _Inspection(examination, offered, arrival, progress)
-    exhibits = [look.arrived(one, paths.get(one["exhibit"])) for one in offered.record["data"]["exhibits"]]
+    try:
+        exhibits = [
+            look.arrived(one, paths.get(one["exhibit"])) for one in offered.record["data"]["exhibits"]
+        ]
+    except BaseException:  # interrupted, too: nobody should think that it was received
+        examination.notify("nothing was received; the images that were read until now are recorded as such")
+        raise
     line = examination.event("custody.received", _data(examination, offered, arrival, exhibits))
     try:
         given = _papers(examination, offered, arrival)

@@ -561,3 +561,10 @@ def test_one_name_with_two_ids_is_told_how_to_be_one(jane: Desk, case: Path) -> 
     done = jane("hash", "disk.dd", "--case", "A", *other).ended(0)
     assert "if that is one person, say --examiner 'Jane Doe <jane@lab.example>'" in done.err
     assert "one person" not in jane("hash", "disk.dd", "--case", "A", "--examiner", BOB).ended(0).err
+
+
+def test_an_image_that_cannot_be_opened_is_not_received(jane: Desk, court: Desk, case: Path) -> None:
+    give(jane).ended(0)
+    done = take(court, "--image", "EX1=nowhere.dd").ended(3)
+    assert "nothing was received" in done.err
+    assert "custody.received" not in {record["type"] for record in court.log("B")}

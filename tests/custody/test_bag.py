@@ -158,6 +158,13 @@ def test_a_folder_is_no_bag(tmp_path: Path) -> None:
         check_bag(str(tmp_path))
 
 
+def test_an_archive_is_to_be_unpacked(tmp_path: Path) -> None:
+    (tmp_path / "bag.tar").write_bytes(b"x")
+    with pytest.raises(CustodyError, match="is a file, and a bag is a folder") as caught:
+        check_bag(str(tmp_path / "bag.tar"))
+    assert "unpack" in str(caught.value.hint)
+
+
 def test_what_is_there_is_not_touched(tmp_path: Path) -> None:
     (tmp_path / "bag").mkdir()
     with pytest.raises(CustodyError, match="there already"):
