@@ -180,7 +180,11 @@ _EWF2_HINT = "make a raw or E01 copy with FTK Imager, EnCase or a recent ewfexpo
 _QEMU_HINT = "make a raw copy with qemu-img convert -O raw, and open that"
 _AFF_HINT = "make a raw copy with affconvert -r (afflib-tools), and open that"
 _FTK_HINT = "export it as raw or E01 with FTK Imager"
-_DMG_HINT = "make a raw copy with dmg2img or qemu-img convert -f dmg -O raw, and open that"
+# Not dmg2img, which leaves out what it cannot decompress and reports success.
+_DMG_HINT = (
+    "make a raw copy with qemu-img convert -f dmg -O raw, or where that fails with hdiutil convert -format UDTO on macOS, "
+    "and open that"
+)
 _RESTORE = "restore it to a raw file with the program that made it, and open that"
 
 
@@ -204,7 +208,11 @@ FORMATS: tuple[Format, ...] = (
         _magic(b"LEF2\x0d\x0a\x81\x00"),
     ),
     Format("AFF", _AFF_HINT, _magic(b"AFF10\x0d\x0a\x00")),
-    Format("AFF4", "make a raw copy with an AFF4 tool (aff4imager -e), and open that", _aff4),
+    Format(
+        "AFF4",
+        "make a raw copy with an AFF4 tool (aff4imager -e), and open that; a logical one holds files, not a disk",
+        _aff4,
+    ),
     Format(
         "AD1 (AccessData logical image)",
         "it holds files, not a disk: open it with FTK Imager",
