@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 from imgkit.custody.possession import Person
@@ -151,15 +152,21 @@ def seal(examination: Examination, *, note: str | None, signer: str | None) -> t
     """Seal the case: record, then checkpoint; return the document of `case seal`, and the checkpoint.
 
     Raises:
-        UsageError: Something of it is still attached.
+        UsageError: Something of it is still attached or exposed.
         CustodyError: It is sealed already, or the log refuses.
     """
     require_case(examination, "a seal")
-    attached = [item.data["device"] for item in examination.ledger.attachments.values()]
+    attached = [str(item.data["device"]) for item in examination.ledger.attachments.values()]
     if attached:
         raise UsageError(
-            f"something of this case is still attached: {', '.join(map(str, attached[:5]))}",
+            f"something of this case is still attached: {', '.join(attached[:5])}",
             hint="imgkit unmount --all and imgkit detach --all take it down",
+        )
+    exposed = [item.target for item in examination.ledger.exposures.values()]
+    if exposed:
+        raise UsageError(
+            f"something of this case is still exposed: {', '.join(exposed[:5])}",
+            hint=f"imgkit unexpose {shlex.quote(exposed[0])} takes it down",
         )
     line = examination.event("case.sealed", {"note": note})
     made = _checkpoint(examination, "seal", line, signer)

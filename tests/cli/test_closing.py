@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from tests.conftest import need
 
 if TYPE_CHECKING:
     from tests.cli.running import Done, Imgkit
@@ -255,3 +258,15 @@ def test_an_attached_device_is_no_exhibit_of_its_own(imgkit: Imgkit, live: None,
             assert f"{device} is EX2 of this case, attached at line" in done.err
     finally:
         run(imgkit, JANE, "detach", device).ended(0)
+
+
+@pytest.mark.live
+def test_what_is_exposed_is_taken_down_before_a_seal(imgkit: Imgkit, live: None, case: str) -> None:
+    need(os.access("/dev/fuse", os.R_OK | os.W_OK), "needs /dev/fuse")
+    run(imgkit, JANE, "expose", "disk.dd", "shown").ended(0)
+    try:
+        done = run(imgkit, JANE, "case", "seal").ended(2)
+        assert f"still exposed: {imgkit.folder / 'shown'}" in done.err
+    finally:
+        imgkit("unexpose", "shown", env={"IMGKIT_EXAMINER": JANE}).ended(0)
+    run(imgkit, JANE, "case", "seal").ended(0)
