@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
+import stat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imgkit.custody.durable import READ_FILE, create_file, mode_like
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 
 Record = dict[str, Any]
 
+LARGEST = (
+    256 * 1024 * 1024
+)  # bytes of an enclosure that a report shows; lists of a million entries are smaller
 OWN_FOLDERS = (
     "enclosures",
     "checkpoints",
@@ -90,13 +95,28 @@ def enclosures_in(folder: str) -> Callable[[str, str], bytes | None]:
     def enclosure(sha256: str, name: str) -> bytes | None:
         try:
             fd = os.open(os.path.join(place, os.path.basename(name)), READ_FILE | os.O_NONBLOCK)
-            with open(fd, "rb") as file:
-                content = file.read()
+            try:
+                content = _content(fd)
+            finally:
+                os.close(fd)
         except (OSError, ValueError):
             return None  # withheld: the verifier says so
         return content if hashlib.sha256(content).hexdigest() == sha256 else None
 
     return enclosure
+
+
+def _content(fd: int) -> bytes:
+    """The bytes of a file that is one, and that a report can hold.
+
+    Raises:
+        OSError: It cannot be read, or is too large.
+    """
+    about = os.fstat(fd)
+    if not stat.S_ISREG(about.st_mode) or about.st_size > LARGEST:
+        raise OSError(errno.EFBIG, "no file that a report can hold")
+    with open(fd, "rb", closefd=False) as file:
+        return file.read(LARGEST)
 
 
 def memory(environ: Any, notify: Callable[[str], object]) -> StateFolder | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from imgkit.reports.exhibits import Comparison, OwnDigest, ReadError, StatedDigest, Verdict
-from imgkit.reports.values import items, mapping, number, text
+from imgkit.reports.values import is_reference, items, mapping, number, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,3 +102,10 @@ def read_errors_in(act: Act) -> Iterator[ReadError]:
             reason=text(item.get("reason")),
             line=act.fact_line,
         )
+
+
+def unlisted_in(act: Act) -> Iterator[tuple[int, int]]:
+    """The line that says how many ranges could not be read, where their list cannot be shown, and how many."""
+    errors = act.data.get("read_errors")
+    if isinstance(errors, dict) and is_reference(errors):
+        yield act.fact_line, number(errors["count"]) or 0

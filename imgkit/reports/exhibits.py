@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from imgkit.reports.acts import Act, Correction
+    from imgkit.reports.presences import Attachment
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +198,7 @@ class Table:
         findings: What was noticed.
         filesystem: What the media itself holds, where there is no table: `ext4 DATA`.
         readers: Name and version of what read it.
-        withheld: Names of the lists that lie in an enclosure that is not there.
+        withheld: Names of the lists that lie in an enclosure that cannot be shown.
     """
 
     line: int
@@ -213,71 +214,11 @@ class Table:
     readers: tuple[tuple[str, str], ...]
     withheld: tuple[str, ...]
 
-
-@dataclass(frozen=True, slots=True)
-class Mount:
-    """A mount of an attached device.
-
-    Attributes:
-        line: Line of the intent.
-        exhibit: EX1 ...
-        attached_line: Line of the intent of the attachment, or None.
-        source: Device.
-        target: Mount point.
-        filesystem: Type; `driver` is what mounted it.
-        driver: In force.
-        options: In force.
-        begun: The act.
-        ended: The unmount, or None.
-    """
-
-    line: int
-    exhibit: str
-    attached_line: int | None
-    source: str
-    target: str
-    filesystem: str
-    driver: str
-    options: tuple[str, ...]
-    begun: Act = field(repr=False)
-    ended: Act | None = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Attachment:
-    """A device that showed an exhibit, or a file of a file system that did (an exposure).
-
-    Attributes:
-        line: Line of the intent.
-        exhibit: EX1 ...
-        kind: `device` or `exposed file`.
-        device: Device, or path of the exposed file.
-        offset: Of the media, or None.
-        length: Bytes, or None.
-        read_only: What proved it read-only, as (name, value), in the order of their names.
-        guard: What kept writes away below the device, or empty.
-        ending: `detached`, `unexposed`, `gone`, `open`.
-        begun: The act.
-        ended: The act or event that ended it, or None.
-        compared: Whether the evidence was found unchanged at its end, in words; empty where nobody looked.
-        details: What was found at its end.
-        mounts: What was mounted of it.
-    """
-
-    line: int
-    exhibit: str
-    kind: str
-    device: str
-    offset: int | None
-    length: int | None
-    read_only: tuple[tuple[str, str], ...]
-    guard: str
-    ending: str
-    begun: Act = field(repr=False)
-    ended: Act | None = field(repr=False)
-    compared: str
-    details: tuple[str, ...]
-    mounts: tuple[Mount, ...]
+    @property
+    def layout(self) -> tuple[object, ...]:
+        """What the table says of the media, whoever looked for file systems in it."""
+        places = [(one.number, one.offset, one.length, one.type) for one in self.partitions]
+        return (self.scheme, self.sector_size, *places, self.containers, self.gaps, self.withheld)
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,7 +264,7 @@ class Exhibit:
         format: `ewf`, `raw` ...
         size: Bytes of the media, or None.
         files: As they were when it was added.
-        files_count: How many; more than `files` has where the list lies in an enclosure that is not there.
+        files_count: How many; more than `files` has where the list lies in an enclosure that cannot be shown.
         copy_of: The exhibit it is a working copy of, or empty.
         source: What it was taken from, as people state it: make, model, serial ...
         acquired: By whom, when, with what, as stated.
@@ -332,7 +273,8 @@ class Exhibit:
         comparisons: In order.
         verdicts: In order.
         tables: How the media was found to be divided, each time somebody looked; the last is the newest.
-        read_errors: In order.
+        read_errors: In order; more were there where `unlisted` is not empty.
+        unlisted: (line, how many) read errors whose list lies in an enclosure that cannot be shown.
         attachments: In order.
         changes: `evidence.changed` and `evidence.touched`.
         possession: `custody.*` events of it, in order.
@@ -357,6 +299,7 @@ class Exhibit:
     verdicts: tuple[Verdict, ...]
     tables: tuple[Table, ...]
     read_errors: tuple[ReadError, ...]
+    unlisted: tuple[tuple[int, int], ...]
     attachments: tuple[Attachment, ...]
     changes: tuple[Act, ...]
     possession: tuple[Act, ...]
@@ -385,6 +328,12 @@ class Exhibit:
         return tuple(
             item for item in last.values() if (item.overall or item.verdict) in ("mismatch", "unreadable")
         )
+
+    @property
+    def otherwise(self) -> tuple[Table, ...]:
+        """Tables that came out differently from the one that is shown."""
+        shown = self.table
+        return tuple(one for one in self.tables if shown is not None and one.layout != shown.layout)
 
     @property
     def unread(self) -> tuple[UnreadRange, ...]:

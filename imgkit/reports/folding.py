@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from imgkit.custody.record import OPENING_TYPES, ZEROS, is_newer, validate
 from imgkit.custody.verify.lines import Kind
 from imgkit.errors import CustodyError
-from imgkit.reports.digests import READS, comparisons_in, own_in, read_errors_in, stated_in, verdicts_in
+from imgkit.reports.digests import (
+    READS,
+    comparisons_in,
+    own_in,
+    read_errors_in,
+    stated_in,
+    unlisted_in,
+    verdicts_in,
+)
 from imgkit.reports.joining import Joined
 from imgkit.reports.presences import presences_of
 from imgkit.reports.tables import table_in
@@ -21,7 +29,7 @@ if TYPE_CHECKING:
     from imgkit.custody.verify import Covered, Verification
     from imgkit.custody.verify.lines import Line
     from imgkit.reports.acts import Act
-    from imgkit.reports.exhibits import Attachment
+    from imgkit.reports.presences import Attachment
     from imgkit.reports.values import Data, Enclosures
 
 _Fact = TypeVar("_Fact")
@@ -212,6 +220,7 @@ def _exhibit(
         verdicts=_all(verdicts_in, reads),
         tables=tuple(table for table in tables if table is not None),
         read_errors=_all(read_errors_in, reads),
+        unlisted=_all(unlisted_in, reads),
         attachments=attachments,
         changes=tuple(act for act in acts if act.type in ("evidence.changed", "evidence.touched")),
         possession=_of(acts, "custody."),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from imgkit.reports.exhibits import Attachment, Mount
 from imgkit.reports.values import mapping, number, pairs, text
 
 if TYPE_CHECKING:
@@ -19,6 +19,72 @@ _ENDS = {
     "evidence.gone": ("attached_line", "exposed_line"),
     "evidence.unexposed": ("exposed_line",),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A mount of an attached device.
+
+    Attributes:
+        line: Line of the intent.
+        exhibit: EX1 ...
+        attached_line: Line of the intent of the attachment, or None.
+        source: Device.
+        target: Mount point.
+        filesystem: Type; `driver` is what mounted it.
+        driver: In force.
+        options: In force.
+        begun: The act.
+        ended: The unmount, or None.
+    """
+
+    line: int
+    exhibit: str
+    attached_line: int | None
+    source: str
+    target: str
+    filesystem: str
+    driver: str
+    options: tuple[str, ...]
+    begun: Act = field(repr=False)
+    ended: Act | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A device that showed an exhibit, or a file of a file system that did (an exposure).
+
+    Attributes:
+        line: Line of the intent.
+        exhibit: EX1 ...
+        kind: `device` or `exposed file`.
+        device: Device, or path of the exposed file.
+        offset: Of the media, or None.
+        length: Bytes, or None.
+        read_only: What proved it read-only, as (name, value), in the order of their names.
+        guard: What kept writes away below the device, or empty.
+        ending: `detached`, `unexposed`, `gone`, `open`.
+        begun: The act.
+        ended: The act or event that ended it, or None.
+        compared: Whether the evidence was found unchanged at its end, in words; empty where nobody looked.
+        details: What was found at its end.
+        mounts: What was mounted of it.
+    """
+
+    line: int
+    exhibit: str
+    kind: str
+    device: str
+    offset: int | None
+    length: int | None
+    read_only: tuple[tuple[str, str], ...]
+    guard: str
+    ending: str
+    begun: Act = field(repr=False)
+    ended: Act | None = field(repr=False)
+    compared: str
+    details: tuple[str, ...]
+    mounts: tuple[Mount, ...]
 
 
 def presences_of(acts: Sequence[Act]) -> list[Attachment]:

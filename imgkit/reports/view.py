@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING
 
 from imgkit.reports.acts import Act, Actor, Correction, Moment, Session
 from imgkit.reports.exhibits import (
-    Attachment,
     Comparison,
     Enclosed,
     Exhibit,
     File,
-    Mount,
     OwnDigest,
     Partition,
     ReadError,
@@ -26,6 +24,7 @@ from imgkit.reports.exhibits import (
     TableFinding,
     Verdict,
 )
+from imgkit.reports.presences import Attachment, Mount
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,7 +11,7 @@ from imgkit.reports.values import text
 if TYPE_CHECKING:
     from imgkit.custody.verify import LogFinding
     from imgkit.reports.acts import Act, Moment
-    from imgkit.reports.exhibits import Attachment
+    from imgkit.reports.presences import Attachment
     from imgkit.reports.view import CaseView, Coverage
 
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
@@ -54,6 +54,8 @@ TITLES = {
     "case.sealed": "Case sealed",
     "case.reopened": "Case reopened",
 }
+# Of what a record only names: it may be withheld, or be another file than the one that was recorded.
+UNSHOWN = "lies in an enclosure that is not there, or is not what the record names"
 _DIGEST = re.compile(r"[0-9a-f]{32,128}\Z")
 # What a device answered when it was asked whether anything can be written to it.
 _PROOF = {

@@ -123,3 +123,22 @@ def test_a_report_that_cannot_be_recorded_is_taken_away(tmp_path: Path) -> None:
     with pytest.raises(CustodyError, match="no room"):
         reporting.export(cast("Examination", examination), product, str(tmp_path / "out.html"))
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("kind", ["directory", "fifo", "link", "huge"])
+def test_what_is_no_enclosure_is_not_read(tmp_path: Path, kind: str) -> None:
+    place = tmp_path / "enclosures" / "note.txt"
+    place.parent.mkdir()
+    if kind == "directory":
+        place.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(place)
+    elif kind == "link":
+        (tmp_path / "note.txt").write_bytes(b"note")
+        place.symlink_to(tmp_path / "note.txt")
+    else:
+        place.touch()
+        os.truncate(place, reporting.LARGEST + 1)
+    before = len(os.listdir("/proc/self/fd"))
+    assert reporting.enclosures_in(str(tmp_path))(hashlib.sha256(b"note").hexdigest(), "note.txt") is None
+    assert len(os.listdir("/proc/self/fd")) == before

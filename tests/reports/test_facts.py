@@ -134,7 +134,7 @@ def test_a_withheld_note_is_said_to_be(tmp_path: Path) -> None:
     (case.folder / "enclosures" / kept["enclosure"]).unlink()
     case.forge.event("note.added", kept)
     text = flat(case.save())
-    assert "its text is withheld" in text
+    assert "its text lies in an enclosure that is not there, or is not what the record names" in text
     assert kept["sha256"] in text
 
 

@@ -261,3 +261,54 @@ def test_a_log_without_a_record_makes_a_report_that_says_so(
     assert words in text
     assert "1 to 1," not in text
     assert name != "html" or "<h1><bdi>without a name</bdi></h1>" in made(name, view_of(tmp_path)).decode()
+
+
+# -- lists and texts that cannot be shown ----------------------------------------------------------
+
+UNSHOWN = "lies in an enclosure that is not there, or is not what the record names"
+
+
+def withheld(count: int) -> dict[str, Any]:
+    return {"count": count, "sha256": "0" * 64, "enclosure": f"{'0' * 64}.json"}
+
+
+@pytest.mark.parametrize("name", ["html", "facts", "csv.hashes", "case_uco"])
+def test_read_errors_whose_list_is_withheld_are_not_denied(case: Case, name: str) -> None:
+    read(case, "unreadable", overall="unreadable", read_errors=withheld(4711))
+    text = said(name, case.save())
+    assert UNSHOWN in text
+    assert re.search("4,?711 ranges", text)
+    assert "No read errors are recorded" not in text
+    assert "none recorded" not in text
+
+
+def partitions(*sizes: int) -> list[dict[str, Any]]:
+    return [{"number": 1, "offset": 512, "length": size, "type": "0x83"} for size in sizes]
+
+
+def test_partitions_whose_list_is_withheld_are_not_none(case: Case) -> None:
+    looked = {"what": "partitions", "scheme": "gpt", "partitions": withheld(128), "findings": []}
+    case.forge.act("evidence.inspected", {"what": "partitions"}, looked)
+    text = said("facts", case.save())
+    assert "0 partitions" not in text
+    assert f"The list of partitions {UNSHOWN}." in text
+    assert f"The list of partitions {UNSHOWN}." in said("html", case.save())
+
+
+def test_a_table_that_came_out_otherwise_is_pointed_at(case: Case) -> None:
+    for sizes in ((1024,), (1024,), (2048,)):
+        looked = {"what": "partitions", "scheme": "dos", "partitions": partitions(*sizes), "findings": []}
+        case.forge.act("evidence.inspected", {"what": "partitions"}, looked)
+    view = case.save()
+    assert [table.line for table in view.exhibits[0].otherwise] == [5, 7]
+    assert "It came out differently at line 5." in said("html", view)
+    assert "It came out differently when it was read on" in said("facts", view)
+
+
+def test_the_same_table_read_twice_is_no_difference(case: Case) -> None:
+    for what in ("container", "partitions"):
+        facts = {"what": what, "scheme": "dos", "partitions": partitions(1024), "findings": []}
+        case.forge.act("evidence.inspected", {"what": what}, facts)
+    exhibit = case.save().exhibits[0]
+    assert len(exhibit.tables) == 2
+    assert exhibit.otherwise == ()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from imgkit.reports.case_uco.graph import integer, string, strings, time, unique
 from imgkit.reports.values import as_json, items, mapping, text
+from imgkit.reports.wording import UNSHOWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +33,10 @@ class Acts:
         for error in case.read_errors:
             words = f"{error.of}: {error.length} bytes at byte {error.offset} were not read: {error.reason}"
             self._errors.setdefault(self._act_of.get(error.line, error.line), []).append(words)
+
+        for line, count in (one for exhibit in case.exhibits for one in exhibit.unlisted):
+            words = f"{count} ranges were not read; their list {UNSHOWN}"
+            self._errors.setdefault(self._act_of.get(line, line), []).append(words)
 
     def add(self, act: Act) -> None:
         """Add one act or event."""
@@ -199,7 +204,7 @@ class Acts:
             observable_text=string(item.text),
             observable_observableCreatedTime=time(act.when.utc),
         )
-        withheld = "the text is withheld: its enclosure is not there" if item.withheld else ""
+        withheld = f"the text {UNSHOWN}" if item.withheld else ""
         content = graph.facet(
             ref,
             "uco-observable:ContentDataFacet",

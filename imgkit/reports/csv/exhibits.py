@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, BinaryIO
 
 from imgkit.reports.csv.cells import about, write_rows
-from imgkit.reports.wording import compared
+from imgkit.reports.wording import UNSHOWN, compared
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,7 +78,7 @@ def _files(exhibit: Exhibit) -> Iterator[list[Value]]:
         start: list[Value] = ["file", exhibit.name, exhibit.line, "", utc, "", file.role, ""]
         yield [*start, file.bytes, file.path, "", "", further]
     if exhibit.files_count > len(exhibit.files):
-        rest = f"{exhibit.files_count} files in all; the list lies in an enclosure that is not there"
+        rest = f"{exhibit.files_count} files in all; the list {UNSHOWN}"
         yield ["file", exhibit.name, exhibit.line, "", utc, "", "list", "", "", rest]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, BinaryIO
 
 from imgkit.reports.csv.cells import about, write_rows
+from imgkit.reports.wording import UNSHOWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,6 +70,8 @@ def _of(exhibit: Exhibit) -> Iterator[list[Value]]:
         outcome = "match" if held.matches else "mismatch"
         digests: list[Value] = [held.algorithm, held.actual, held.expected, outcome, held.source]
         yield ["compared", name, held.line, held.of, "", "", *digests, *_by(held.act)]
+    for line, count in exhibit.unlisted:
+        yield ["read error", name, line, *[""] * 6, "", f"{count} ranges: the list {UNSHOWN}"]
     for error in exhibit.read_errors:
         bad: list[Value] = [error.of, error.offset, error.length, "", "", ""]
         yield ["read error", name, error.line, *bad, error.reason]

@@ -12,7 +12,7 @@ from imgkit.reports.facts.exhibits import exhibits
 from imgkit.reports.facts.sentences import at, correction, count, few, head, say, whole
 from imgkit.reports.telling import told
 from imgkit.reports.values import in_words, mapping, text
-from imgkit.reports.wording import covered, is_digest, outside, severity_rank, title
+from imgkit.reports.wording import UNSHOWN, covered, is_digest, outside, severity_rank, title
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -162,7 +162,7 @@ def _statements(case: CaseView) -> Iterator[str]:
 
 def _note(item: Enclosed) -> Iterator[str]:
     about = f" on {item.exhibit}" if item.exhibit else ""
-    said = "its text is withheld" if item.withheld else item.text or item.description or item.origin
+    said = f"its text {UNSHOWN}" if item.withheld else _quoted(item.text) or item.description or item.origin
     yield from say(
         f"{item.kind.capitalize()}{about} by {item.act.actor} on {item.act.when}: {said} {at([item.line])}"
     )
@@ -183,6 +183,11 @@ def _statement(act: Act) -> Iterator[str]:
 def _details(found: Iterable[tuple[str, str]]) -> Iterator[str]:
     for name, value in found:
         yield from whole(f"{name} {value}") if is_digest(value) else say(f"{name}: {value}", 1)
+
+
+def _quoted(words: str) -> str:
+    """Text of people, told from the words of the sheet."""
+    return f"“{words}”" if words else ""
 
 
 def _unfinished(case: CaseView) -> Iterator[str]:

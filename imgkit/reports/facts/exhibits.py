@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from imgkit.reports.facts.sentences import at, correction, count, few, head, say, tool, whole
 from imgkit.reports.values import in_words, text
-from imgkit.reports.wording import compared, guard, part, proof
+from imgkit.reports.wording import UNSHOWN, compared, guard, part, proof
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -134,8 +134,10 @@ def _compared(group: Sequence[Comparison], verdict: str, act: Act) -> Iterator[s
 
 def _read_errors(exhibit: Exhibit) -> Iterator[str]:
     errors = exhibit.unread
+    for line, number in exhibit.unlisted:
+        yield from say(f"A list of {number:,} ranges that could not be read {UNSHOWN}. {at([line])}", 1)
     if not errors:
-        if exhibit.own:
+        if exhibit.own and not exhibit.unlisted:
             yield "  No read errors are recorded."
         return
     yield f"  {count(len(errors), 'range that could not be read is', 'ranges that could not be read are')} recorded:"
@@ -155,6 +157,8 @@ def _tables(exhibit: Exhibit) -> Iterator[str]:
     if table is None:
         return
     parts = count(len(table.partitions), "partition", "partitions")
+    if "partitions" in table.withheld:
+        parts = "partitions not listed"
     yield from say(
         f"Partition table {table.scheme}, {parts}, read by {table.act.actor} on {table.act.when}. {at([table.line])}",
         1,
@@ -169,6 +173,10 @@ def _tables(exhibit: Exhibit) -> Iterator[str]:
             for p in table.partitions
         ]
     )
+    for name in table.withheld:
+        yield from say(f"The list of {name} {UNSHOWN}.", 2)
+    for one in exhibit.otherwise:
+        yield from say(f"It came out differently when it was read on {one.act.when}. {at([one.line])}", 2)
     yield from few([say(f"{f.severity} {f.code}: {f.message}", 2) for f in table.findings])
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from imgkit.reports.html.disk_map import disk_map
 from imgkit.reports.html.markup import Markup, el, facts, join, said, section, table, text
 from imgkit.reports.html.pieces import line_link, when
+from imgkit.reports.wording import UNSHOWN
 
 if TYPE_CHECKING:
     from imgkit.reports.view import Exhibit, Table
@@ -25,9 +26,10 @@ def division(item: Exhibit, anchor: str) -> Markup:
         ("Read with", said(readers)),
         ("Record", join((line_link(found.line), " ", when(found.act.when)))),
     ]
-    withheld = [
-        el("p", f"The list of {name} lies in an enclosure that is not there.", cls="q")
-        for name in found.withheld
+    withheld = [el("p", el("b", f"The list of {name} {UNSHOWN}.", cls="s warn")) for name in found.withheld]
+    withheld += [
+        el("p", el("b", "It came out differently at ", cls="s warn"), line_link(one.line), ".")
+        for one in item.otherwise
     ]
     return section(
         "How the media is divided",

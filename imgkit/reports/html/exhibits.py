@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 from imgkit.reports.html.division import division
 from imgkit.reports.html.markup import Markup, digest, el, facts, join, said, section, table, text
 from imgkit.reports.html.pieces import corrections, line_link, notes, verdict_mark, when
-from imgkit.reports.wording import compared, guard, human, part, proof
+from imgkit.reports.wording import UNSHOWN, compared, guard, human, part, proof
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from imgkit.reports.exhibits import Attachment, Exhibit, File, OwnDigest
+    from imgkit.reports.exhibits import Exhibit, File, OwnDigest
+    from imgkit.reports.presences import Attachment
     from imgkit.reports.view import Act, CaseView, Verdict
 
 FILES_SHOWN = 12
@@ -54,7 +55,9 @@ def alarms(case: CaseView) -> Markup:
 
 def _unread(item: Exhibit) -> str:
     """How many ranges could not be read, however often somebody tried."""
-    found = len(item.unread)
+    found, unlisted = len(item.unread), max((count for _, count in item.unlisted), default=0)
+    if unlisted > found:
+        return f"{unlisted:,} ranges, not all of them shown"
     return f"{found:,} {'range' if found == 1 else 'ranges'}" if found else "none recorded"
 
 
@@ -230,7 +233,11 @@ def _read_errors(item: Exhibit) -> Markup:
     )
     headers = ("Of", "Offset", "Length", "Reason", "Record")
     found = table("Ranges that could not be read, in bytes", headers, rows, right=(1, 2))
-    return section("Read errors", "", found, level=4)
+    hidden = (
+        el("p", el("b", f"The list of {count:,} ranges {UNSHOWN}: ", cls="s bad"), line_link(line), ".")
+        for line, count in item.unlisted
+    )
+    return section("Read errors", "", found, *hidden, level=4)
 
 
 def _each(lines: Sequence[int]) -> Markup:

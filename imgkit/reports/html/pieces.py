@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from imgkit.reports.html.markup import Markup, digest, el, folded, join, said, text
-from imgkit.reports.wording import stamp
+from imgkit.reports.wording import UNSHOWN, stamp
 
 if TYPE_CHECKING:
     from imgkit.reports.view import Correction, Enclosed, Moment
@@ -68,7 +68,7 @@ def notes(found: tuple[Enclosed, ...]) -> Markup:
 def _note(one: Enclosed) -> Markup:
     about = (when(one.act.when), ", ", said(one.act.actor.name), " ", line_link(one.line))
     if one.kind == "note":
-        body = text("The text is withheld.") if one.withheld else text(one.text, lines=True)
+        body = text(f"The text is not shown: it {UNSHOWN}.") if one.withheld else text(one.text, lines=True)
         content = el("p", body, cls="note", dir="auto")
     else:
         size = text(f" ({one.bytes:,} bytes)" if one.bytes is not None else "")
