@@ -10,7 +10,7 @@ from __future__ import annotations
 from imgkit.attachment.bind import need_privilege
 from imgkit.attachment.changes import backing_now, files_changed
 from imgkit.attachment.device import LoopDevice, attach, attach_all, keep_all
-from imgkit.attachment.exposed import is_running, left_over, silence
+from imgkit.attachment.exposed import left_over, silence
 from imgkit.attachment.extents import check_extent
 from imgkit.attachment.facts import (
     LABEL_LIMIT,
@@ -52,7 +52,6 @@ __all__ = [
     "files_changed",
     "guard_of_files",
     "holders_of",
-    "is_running",
     "keep_all",
     "left_over",
     "list_attachments",

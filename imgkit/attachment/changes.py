@@ -58,8 +58,13 @@ def _file_now(then: Backing, number: int) -> Backing:
     return backing_of_stat(then.path, facts or stat_in_time(then.path))
 
 
-def files_changed(files: Sequence[Backing]) -> BackingChange:
-    """Compare every file of an exposed image, under its name at attach. What is served says nothing of them."""
+def files_changed(files: Sequence[Backing], *, since: str = "attach") -> BackingChange:
+    """Compare every file of an exposed image, under its name of then. What is served says nothing of them.
+
+    Args:
+        files: As they were.
+        since: When that was, for the sentences.
+    """
     changed: list[str] = []
     touched: list[str] = []
     found = []
@@ -71,11 +76,11 @@ def files_changed(files: Sequence[Backing]) -> BackingChange:
             continue
         now = backing_of_stat(then.path, facts, size=then.size if then.kind == "block" else None)
         found.append(now)
-        changes = _differences(then, now)
+        changes = _differences(then, now, since)
         changed += changes
         if not changes and then.kind == "file" and then.ctime_ns != now.ctime_ns:
             touched.append(
-                f"{then.path}: only ctime differs ({then.ctime_ns} ns at attach, {now.ctime_ns} ns now)"
+                f"{then.path}: only ctime differs ({then.ctime_ns} ns at {since}, {now.ctime_ns} ns now)"
             )
     return BackingChange(
         changed=bool(changed),
@@ -86,14 +91,14 @@ def files_changed(files: Sequence[Backing]) -> BackingChange:
     )
 
 
-def _differences(then: Backing, now: Backing) -> list[str]:
+def _differences(then: Backing, now: Backing, since: str = "attach") -> list[str]:
     if (then.dev, then.ino, then.rdev) != (now.dev, now.ino, now.rdev):
-        return [f"{then.path} is another file now (inode {then.ino} at attach, {now.ino} now)"]
+        return [f"{then.path} is another file now (inode {then.ino} at {since}, {now.ino} now)"]
     found = []
     if then.size != now.size:
-        found.append(f"{then.path}: {then.size} bytes at attach, {now.size} now")
+        found.append(f"{then.path}: {then.size} bytes at {since}, {now.size} now")
     if then.kind == "file" and then.mtime_ns != now.mtime_ns:
-        found.append(f"{then.path}: mtime {then.mtime_ns} ns at attach, {now.mtime_ns} ns now")
+        found.append(f"{then.path}: mtime {then.mtime_ns} ns at {since}, {now.mtime_ns} ns now")
     if then.links and not now.links:
         found.append(f"{then.path} was deleted")
     return found

@@ -16,6 +16,7 @@ from imgkit.attachment.ask import backing_path, loop_info
 from imgkit.attachment.facts import Backing, Exposed, exposed_name, split_exposed_name
 from imgkit.attachment.guard import guard_of_files, take_guard
 from imgkit.linux import sysblock
+from imgkit.linux.process import is_running
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 _PATIENCE = 10.0  # seconds
 _ENDING = 2.0  # seconds: a process ends 16 ms after its last device went (measured)
-_NOT_RUNNING = ("T", "t", "Z", "X")  # stopped, traced, dead (proc(5), field 3 of stat)
 _COMING_UP = 120.0  # seconds in which a process may have an image open that nobody sees yet
 
 
@@ -78,15 +78,6 @@ def exposed_below(
     if facts is None:
         return Exposed(found[1], None, answers=False), None
     return Exposed(facts.name, facts.pid, answers=answered and is_running(facts.pid)), facts
-
-
-def is_running(pid: int) -> bool:
-    """Whether a process is there and not stopped."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0].decode() not in _NOT_RUNNING
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def guard_now(facts: ExposureFacts | None, files: Sequence[Backing]) -> Guard:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from imgkit import expose
-from imgkit.attachment import Backing, is_running, left_over
+from imgkit.attachment import Backing, left_over
 from imgkit.custody.record import path_of
 from imgkit.errors import NotPermitted
 from imgkit.examination.attached import attachment_document, counted_before
@@ -15,6 +15,7 @@ from imgkit.examination.exposures import KnownExposures
 from imgkit.examination.knowledge import KnownLogs, as_recorded, filesystem_of, image_of
 from imgkit.examination.unexposing import image_served
 from imgkit.linux import sysblock
+from imgkit.linux.process import is_running
 from imgkit.mounting import mounts_of
 
 if TYPE_CHECKING:

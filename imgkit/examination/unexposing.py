@@ -107,7 +107,7 @@ class Unexposing:
             files = files_of_record(one.origin.files)
         except MALFORMED:
             return  # a list beside another user's log
-        changes = files_changed(files)
+        changes = files_changed(files, since="exposure")
         one.compared = True
         if changes.changed:
             one.changed = changes.details

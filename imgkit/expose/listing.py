@@ -82,7 +82,8 @@ def stop(facts: ExposureFacts) -> None:
     if fd is None:
         return
     try:
-        for number, seconds in ((signal.SIGTERM, _GENTLY), (signal.SIGKILL, _HARD)):
+        gently = _GENTLY if process.is_running(facts.pid) else 0
+        for number, seconds in ((signal.SIGTERM, gently), (signal.SIGKILL, _HARD)):
             signal.pidfd_send_signal(fd, number)
             if process.wait_until_ended(fd, seconds):
                 return

@@ -183,8 +183,10 @@ def unexpose(directory: str, *, timeout: float = 5.0) -> None:
     pidfd = process.open_process(facts.pid, facts.started) if facts is not None else None
     try:
         _unmount(info)
-        if pidfd is not None and facts is not None and not process.wait_until_ended(pidfd, timeout):
-            stop(facts)
+        if pidfd is not None and facts is not None:
+            patience = timeout if process.is_running(facts.pid) else 0  # one that is stopped does not notice
+            if not process.wait_until_ended(pidfd, patience):
+                stop(facts)
     finally:
         if pidfd is not None:
             os.close(pidfd)

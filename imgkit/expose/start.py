@@ -33,7 +33,8 @@ _COMING_UP = 60.0  # seconds for opening the image again
 _ANSWER = 10.0  # seconds for anything else
 _GLANCE = 0.1  # seconds after which it is looked whether somebody pressed Ctrl-C
 _LEASES_AT_ONCE = 64
-_SPARE_FDS = 256  # descriptors of the process that serves, beyond one a file for the leases
+_SPARE_FDS = 32  # descriptors of either process, beyond those of the files
+_MOST_OPEN = 224  # files of an image that its reader has open at a time, generously
 _SMALLEST_INO, _LARGEST_INO = 1 << 32, 1 << 53  # exact in any JSON reader
 _NAME_LIMIT = 255
 # All of its environment: nothing of ours (LD_PRELOAD, PYTHONPATH, secrets). glibc is told to keep the memory of one block
@@ -176,7 +177,7 @@ class Server:
         """
         segments = self._image.segments
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        if len(segments) + _SPARE_FDS > most:
+        if len(segments) + min(len(segments), _MOST_OPEN) + _SPARE_FDS > most:
             self.notices = (*self.notices, TOO_MANY_FILES)
             return
         held = "lease"

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _START_TIME = 22 - 3  # field 22 of proc(5)'s stat, counted from field 3
+_NOT_RUNNING = ("T", "t", "Z", "X")  # stopped, traced, dead (proc(5), field 3 of stat)
 _left: set[int] = set()  # children that go on without us: reaped when they have ended
 
 
@@ -52,6 +53,15 @@ def start_time(pid: int) -> int:
     """
     with open(f"/proc/{pid}/stat", "rb") as file:
         return int(file.read().rpartition(b")")[2].split()[_START_TIME])
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process is there and not stopped."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0].decode() not in _NOT_RUNNING
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def leave_child(pid: int) -> None:

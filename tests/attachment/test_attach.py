@@ -20,7 +20,6 @@ from imgkit.attachment import (
     attach,
     attach_all,
     bind,
-    is_running,
     keep_all,
     list_attachments,
 )
@@ -28,6 +27,7 @@ from imgkit.containers import open_image
 from imgkit.errors import AttachError, Busy, HostError, NotPermitted, SizeMismatch, UsageError
 from imgkit.image import Extent
 from imgkit.linux import blockdev, loop, sysblock
+from imgkit.linux.process import is_running
 from imgkit.partitions import read_partition_table
 from tests.waiting import wait_until
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from imgkit.attachment.ask import lies_on_fuse
-from imgkit.attachment.exposed import is_running
 from imgkit.attachment.facts import Exposed, exposed_name, split_exposed_name
 from imgkit.attachment.guard import guard_of_files
 from imgkit.linux.files import take_read_lease
+from imgkit.linux.process import is_running
 
 if TYPE_CHECKING:
     from pathlib import Path

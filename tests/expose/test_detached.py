@@ -382,3 +382,19 @@ def test_more_files_than_descriptors(make_split: MakeSplit) -> None:
     assert b"none" in done.stderr
     assert b"more files than may be open" in done.stderr
     assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 120
+
+
+def test_few_files_and_few_descriptors(make_split: MakeSplit) -> None:
+    """Leases are taken as long as there is room for them."""
+    made = make_split(20 * 4096, files=20)
+    program = (
+        "import os, sys, resource; resource.setrlimit(resource.RLIMIT_NOFILE, (80, 80))\n"
+        "from imgkit.containers import open_image; from imgkit.expose import expose_detached\n"
+        "with open_image(sys.argv[1]) as image, expose_detached(image, name='imgkit-test-room') as e:\n"
+        "    sys.stdout.buffer.write(os.pread(e.fileno(), 1 << 20, 0))\n"
+        "    print(e.facts.guard, e.facts.notices, file=sys.stderr)\n"
+    )
+    command = [sys.executable, "-c", program, str(made.first)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=30, check=False)
+    assert done.stdout == made.media, done.stderr
+    assert done.stderr == b"lease ()\n"

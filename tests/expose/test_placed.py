@@ -7,6 +7,7 @@ import json
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,9 +20,11 @@ from imgkit.containers import open_image
 from imgkit.errors import Busy, MountError
 from imgkit.expose import expose_at, list_exposures, stop, unexpose
 from imgkit.expose.start import Server
+from imgkit.linux import process
 from imgkit.linux.mount import read_mountinfo
 from tests.conftest import ROOT, need
 from tests.expose.conftest import bind_loop, gone, read_all
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -177,6 +180,17 @@ def test_what_died_or_hangs_is_taken_down(make_split: MakeSplit, place: Path, nu
     unexpose(str(place), timeout=0.2)
     assert gone(facts.pid)
     assert os.listdir(place) == []
+
+
+def test_one_that_is_stopped_is_not_waited_for(make_split: MakeSplit, place: Path) -> None:
+    """It cannot notice that its mount has gone."""
+    made = make_split(1 << 16)
+    with open_image(made.first) as image:
+        facts = expose_at(image, str(place), name="disk.dd")
+    os.kill(facts.pid, signal.SIGSTOP)
+    wait_until(lambda: not process.is_running(facts.pid))
+    unexpose(str(place), timeout=3600)
+    assert gone(facts.pid)
 
 
 def test_what_is_not_ours_is_left_alone(place: Path, tmp_path: Path) -> None:
