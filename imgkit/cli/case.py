@@ -22,9 +22,6 @@ Document = dict[str, Any]
 
 app = typer.Typer(help="Cases: folders with a custody log.", no_args_is_help=True)
 
-app.command("report", epilog="Example: imgkit case report cases/2026-0142 -o 2026-0142.html")(report)
-
-
 AboutOption = Annotated[
     str | None,
     typer.Option("--exhibit", metavar="EX1", help="Which exhibit it is about.", show_default=False),
@@ -300,3 +297,4 @@ def _show(document: Document, as_json: bool, text: str) -> None:
 
 for _name, (_function, _example) in {**handover.COMMANDS, **closing.COMMANDS}.items():
     app.command(_name, epilog=f"Example: {_example}")(_function)
+app.command("report", epilog="Example: imgkit case report cases/2026-0142 -o 2026-0142.html")(report)

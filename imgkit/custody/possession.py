@@ -93,7 +93,7 @@ class Custody:
         line: Of the record that made it so.
         copy_of: The original, where this is a working copy: then nothing else here means anything.
         authorised: Who else may examine it.
-        place: Where it is stored, as last stated, or None.
+        place: Where its holder keeps it, as last stated, or None.
         seals: As last stated.
         giver: Who offered it, while it is offered.
         added: Line of the intent that added it.
@@ -229,6 +229,8 @@ class Possession:
             yield from step(custody, record, actor)
             _learn(custody, record["data"], people=entitled)
             _learn(custody, facts, people=entitled)
+            if custody.state is not State.HELD:
+                custody.place = None  # where it changed hands is not where it is now
             if record["type"] == "custody.received":
                 _learn_origins(custody, record["data"], facts, self.log)
 
@@ -242,7 +244,7 @@ class Possession:
             yield f"{custody.exhibit} is handed over to nobody who is named"
             return
         custody.giver, custody.holder, custody.state = giver, to, State.OFFERED
-        custody.line, custody.place, custody.authorised = record["seq"], None, ()
+        custody.line, custody.authorised = record["seq"], ()
 
     def _received(self, custody: Custody, record: Mapping[str, Any], actor: Person) -> Iterator[str]:
         offer = record["data"].get("offer")
@@ -256,7 +258,7 @@ class Possession:
             yield f"{custody.exhibit} is received by {actor}, and {custody.told}"
         if custody.state is not State.DISPOSED:
             custody.giver, custody.holder, custody.state = None, actor, State.HELD
-            custody.line = record["seq"]
+            custody.line, custody.place = record["seq"], None
 
     def _stored(self, custody: Custody, record: Mapping[str, Any], actor: Person) -> Iterator[str]:
         del record
@@ -266,7 +268,7 @@ class Possession:
     def _disposed(self, custody: Custody, record: Mapping[str, Any], actor: Person) -> Iterator[str]:
         if not custody.permits(actor):
             yield f"{custody.exhibit} is disposed of by {actor}, and {custody.told}"
-        custody.state, custody.line, custody.place = State.DISPOSED, record["seq"], None
+        custody.state, custody.line = State.DISPOSED, record["seq"]
 
 
 def _exhibits(record: Mapping[str, Any]) -> list[tuple[object, Mapping[str, Any]]]:

@@ -137,6 +137,16 @@ def test_what_went_away_comes_back_by_another_log(story: Story) -> None:
     assert story.gaps == []
 
 
+def test_the_place_of_a_hand_over_is_not_where_the_exhibit_is(story: Story) -> None:
+    story.event("custody.stored", JANE, {"exhibits": ["EX1"], "place": "shelf"})
+    story.give(JANE, BOB, place="station yard")
+    assert story.possession.exhibits["EX1"].place is None
+    story.receive(BOB)
+    assert story.possession.exhibits["EX1"].place is None
+    story.receive(BOB, place="safe")
+    assert story.possession.exhibits["EX1"].place == "safe"
+
+
 def test_received_once_more_by_the_holder_is_no_gap(story: Story) -> None:
     story.give(JANE, BOB)
     story.receive(BOB)
