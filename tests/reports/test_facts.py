@@ -65,6 +65,7 @@ def test_equal_bytes_of_equal_views(case: CaseView, tmp_path: Path) -> None:
             "Added by Jane Doe <jane@lab>, examiner, Example Lab on 2026-05-01 09:00:02 UTC (+02:00), with imgkit 0.1.0."
             " [lines 2, 3]"
         ),
+        "Exhibits -------- EX1: last verdict recorded: mismatch [line 7] EX1: laptop, desk 4 [line 2]",
         "Source, as stated: make Samsung, model MZ7, serial 0042. [line 2]",
         (
             "corrected from 'laptop, desk 4' to 'laptop, desk 5' by Jane Doe <jane@lab>, examiner, Example Lab on "

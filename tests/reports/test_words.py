@@ -121,6 +121,8 @@ def test_a_part_that_was_found_wrong_later_is_an_alarm(case: Case, last: str) ->
     found = [(fault.of, fault.verdict) for fault in exhibit.faults]
     assert found == [("media", "mismatch")] * (last == "mismatch") + [("partition:1", "unreadable")]
     assert "EX1, partition 1: last found UNREADABLE in parts" in said("html", case.save())
+    short = f"EX1: last verdict recorded: {last} [line 5]; partition 1: unreadable [line 7]"
+    assert short in said("facts", case.save())
 
 
 def test_a_part_is_no_alarm_once_the_whole_was_verified_again(case: Case) -> None:

@@ -31,10 +31,27 @@ def exhibits(case: CaseView) -> Iterator[str]:
     yield from head("Exhibits")
     if not case.exhibits:
         yield "None recorded."
-    for number, exhibit in enumerate(case.exhibits):
-        if number:
-            yield ""
+    yield from few([_in_short(exhibit) for exhibit in case.exhibits])
+    for exhibit in case.exhibits:
+        yield ""
         yield from _exhibit(exhibit)
+
+
+def _in_short(exhibit: Exhibit) -> Iterator[str]:
+    """What the last verification came to, and what was found wrong of it."""
+    last = exhibit.verdict
+    words = (
+        f"last verdict recorded: {last.overall or last.verdict} {at([last.line])}"
+        if last
+        else "never verified"
+    )
+    for one in exhibit.faults:
+        if last is None or one.line != last.line:
+            words += f"; {part(one.of)}: {one.overall or one.verdict} {at([one.line])}"
+    for act in exhibit.changes:
+        if act.type == "evidence.changed":
+            words += f"; FOUND CHANGED {at([act.line])}"
+    yield from say(f"{exhibit.name}: {words}")
 
 
 def _exhibit(exhibit: Exhibit) -> Iterator[str]:
@@ -126,8 +143,9 @@ def _compared(group: Sequence[Comparison], verdict: str, act: Act) -> Iterator[s
         yield from whole(f"computed {held.actual}")
         if not held.matches:
             yield from whole(f"stated   {held.expected}")
-        meaning = _PROTECTION.get(held.protection, "not stated")
-        yield from say(f"the source is {meaning}", 3)
+        if not held.source.startswith("this log, "):
+            meaning = _PROTECTION.get(held.protection, "not stated")
+            yield from say(f"the source is {meaning}", 3)
     if not group:
         yield from say(_UNCOMPARED.get(text(act.data.get("verdict")), "No comparison is recorded."), 2)
 
