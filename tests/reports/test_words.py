@@ -123,6 +123,7 @@ def test_a_part_that_was_found_wrong_later_is_an_alarm(case: Case, last: str) ->
     assert "EX1, partition 1: last found UNREADABLE in parts" in said("html", case.save())
     short = f"EX1: last verdict recorded: {last} [line 5]; partition 1: unreadable [line 7]"
     assert short in said("facts", case.save())
+    assert f"{last} (line 5); partition 1 unreadable (line 7)" in said("csv.exhibits", case.save())
 
 
 def test_a_part_is_no_alarm_once_the_whole_was_verified_again(case: Case) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, BinaryIO
 
 from imgkit.reports.csv.cells import about, write_rows
-from imgkit.reports.wording import UNSHOWN, compared
+from imgkit.reports.wording import UNSHOWN, compared, part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,6 +54,9 @@ def _exhibit(exhibit: Exhibit) -> list[Value]:
     facts += [(f"acquired {key}", said) for key, said in exhibit.acquired]
     facts += [(f"corrected by line {said.line}, {said.field}", said.now) for said in exhibit.corrections]
     state = f"{verdict.overall or verdict.verdict} (line {verdict.line})" if verdict else "not verified"
+    for one in exhibit.faults:
+        if verdict is None or one.line != verdict.line:
+            state += f"; {part(one.of)} {one.overall or one.verdict} (line {one.line})"
     return [
         "exhibit",
         exhibit.name,
@@ -88,11 +91,11 @@ def _partitions(exhibit: Exhibit) -> Iterator[list[Value]]:
         return
     start: list[Value] = [exhibit.name, table.line, "", table.act.when.utc, ""]
     by = str(table.act.actor)
-    for part in table.partitions:
-        found = " ".join(word for word in (part.filesystem, part.label, part.uuid) if word)
-        words = f"{part.type_name or part.type} {part.name}".strip()
-        place: list[Value] = [f"partition {part.number}", part.offset, part.length]
-        yield ["partition", *start, *place, words, found, by, f"scheme {table.scheme}, type {part.type}"]
+    for one in table.partitions:
+        found = " ".join(word for word in (one.filesystem, one.label, one.uuid) if word)
+        words = f"{one.type_name or one.type} {one.name}".strip()
+        place: list[Value] = [f"partition {one.number}", one.offset, one.length]
+        yield ["partition", *start, *place, words, found, by, f"scheme {table.scheme}, type {one.type}"]
     for offset, length in table.gaps:
         yield ["gap", *start, "gap", offset, length, "", "", by]
     for item in table.findings:
