@@ -27,7 +27,7 @@ from imgkit.examination.bagging import (
 )
 from imgkit.examination.evidence import Evidence, file_facts, notices_of, open_evidence
 from imgkit.examination.giving import chosen, hint_of_bag
-from imgkit.examination.people import acting, fields, require_case
+from imgkit.examination.people import acting, fields, require_case, require_unsealed
 from imgkit.examination.verifying import mismatches
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ def transfer(examination: Examination, wish: Wish, *, progress: Progress | None 
         ImageError: An image cannot be read: nothing was handed over.
     """
     require_case(examination, "a hand-over")
+    require_unsealed(examination)
     _check_place(examination, wish.bag)
     exhibits = chosen(examination, wish)
     with ExitStack() as stack:

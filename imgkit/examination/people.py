@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from imgkit.custody.possession import Person
 from imgkit.custody.record import printable
-from imgkit.errors import UsageError
+from imgkit.errors import CustodyError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -62,6 +62,20 @@ def require_case(examination: Examination, what: str) -> None:
     if examination.log.opening["type"] != "case.opened":
         raise UsageError(
             f"{what} needs a case, and this is your own log", hint="name the case with --case DIR"
+        )
+
+
+def require_unsealed(examination: Examination) -> None:
+    """Refuse at once what a sealed case would refuse after hours of reading.
+
+    Raises:
+        CustodyError: Code SEALED.
+    """
+    if examination.ledger.sealed_at is not None:
+        raise CustodyError(
+            f"custody log {examination.log.path!r} was sealed at line {examination.ledger.sealed_at}",
+            code="SEALED",
+            hint="imgkit case reopen --reason TEXT",
         )
 
 

@@ -21,7 +21,7 @@ from imgkit.examination.bagging import IMAGES, received_before
 from imgkit.examination.cases import identity_in
 from imgkit.examination.evidence import Evidence, file_facts, notices_of, open_evidence
 from imgkit.examination.offered import digests_of, look_at_bag, named
-from imgkit.examination.people import acting, fields, require_case, same_name
+from imgkit.examination.people import acting, fields, require_case, require_unsealed, same_name
 from imgkit.examination.verifying import mismatches
 from imgkit.linux.files import acting_as
 
@@ -78,6 +78,7 @@ def receive(examination: Examination, arrival: Arrival, *, progress: Progress | 
         ImageError: An image cannot be read: nothing is received.
     """
     require_case(examination, "receiving")
+    require_unsealed(examination)
     if arrival.back is not None:
         _check_back(arrival.back)
     offered, problems = look_at_bag(

@@ -568,3 +568,16 @@ def test_an_image_that_cannot_be_opened_is_not_received(jane: Desk, court: Desk,
     done = take(court, "--image", "EX1=nowhere.dd").ended(3)
     assert "nothing was received" in done.err
     assert "custody.received" not in {record["type"] for record in court.log("B")}
+
+
+def test_a_sealed_case_refuses_before_anything_is_read(jane: Desk, court: Desk, bag: Path) -> None:
+    (bag / "data/case/custody.jsonl").write_text("touched")
+    court("case", "seal", "--case", "B").ended(0)
+    assert "was sealed at line" in take(court).ended(3).err
+    jane("case", "seal", "--case", "A").ended(0)
+    words = ("case", "transfer", "--case", "A", "--to", CAROL, "--exhibit", "EX1", "-o", "bag2")
+    done = jane(*words).ended(3)
+    assert "was sealed at line" in done.err
+    assert "CUSTODY_GAP" not in done.err
+    line = str(jane.last("A", "custody.transferred")["seq"])
+    jane("case", "transfer", "--case", "A", "--bag-only", line, "-o", "bag2").ended(0)
