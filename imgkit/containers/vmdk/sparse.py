@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from imgkit.containers.vmdk.descriptor import SECTOR
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from imgkit.containers.vmdk.header import SparseHeader
     from imgkit.containers.vmdk.tables import GrainTables, Table
 
+_ALIKE = re.compile(rb"(.)\1*", re.DOTALL)
+_STORED_OR_ABSENT = bytes([Kind.ABSENT, Kind.DATA]).ljust(256, b"\0")
 _SCANNED = 2048  # grain tables looked at when an image is opened: 64 GiB in grains of 64 KiB
 
 
@@ -62,14 +65,23 @@ class SparseExtent:
             table = None if whole else self._tables.outline(number - 1)
             if table is None or not (table.failed or table.entries):
                 yield Run(Kind.ABSENT, self.start + start, end - start)
-            elif self._is_full(table):
-                yield Run(Kind.DATA, self.start + start, end - start)
+            elif table.failed:
+                yield Run(Kind.BAD, self.start + start, end - start)
             else:
-                yield from self._in_table(table, number - 1, start, end)
+                yield from self._kinds(table, start, end)
 
-    def _is_full(self, table: Table) -> bool:
-        """Whether every grain is stored, as far as a look at all of them together tells."""
-        return not table.failed and not table.bad and min(table.entries) > 1
+    def _kinds(self, table: Table, start: int, end: int) -> Iterator[Run]:
+        """Runs of one kind in [start, end) of the extent, which `table` is of, without a step for each grain."""
+        kinds = bytearray(map(bool, table.entries)).translate(_STORED_OR_ABSENT)
+        if self.header.zero_grains and 1 in table.entries:
+            for index, entry in enumerate(table.entries):
+                kinds[index] = Kind.ZERO if entry == 1 else kinds[index]
+        for index in table.bad:
+            kinds[index] = Kind.BAD
+        size = self.header.grain_size
+        for found in _ALIKE.finditer(kinds, 0, -(-(end - start) // size)):
+            first = start + found.start() * size
+            yield Run(Kind(found[0][0]), self.start + first, min(start + found.end() * size, end) - first)
 
     def _in_table(self, table: Table, number: int, position: int, end: int) -> Iterator[Run]:
         """The runs of [position, end) of the extent, all of one grain table."""

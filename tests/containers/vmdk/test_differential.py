@@ -197,6 +197,26 @@ def test_unallocated_grains_are_left_out(tmp_path: Path, variant: str) -> None:
     assert not all(stored)
 
 
+def test_the_map_is_what_reads_go_by(tmp_path: Path) -> None:
+    """Stored, absent, zeroed and refused grains, in tables of 128, the last grain cut by the end of the media."""
+    grain = 4 * make.SECTOR
+    content = make.media(300 * grain - make.SECTOR, 11, grain=grain)
+    empty = [number for number in range(300) if not any(content[number * grain : (number + 1) * grain])]
+    text = make.descriptor([f'RW {len(content) // make.SECTOR} SPARSE "d.vmdk"'])
+    path = tmp_path / "d.vmdk"
+    layout = make.write_sparse(path, content, text=text, zeroed=empty[::3], grain=4, entries=128)
+    make.poke_number(path, layout.entries[133], 100)  # unlike its copy
+    with open_image(path) as image:
+        extents = list(image.data_extents())
+        assert bad_ranges(image, content) == [(133 * grain, grain)]
+    in_map = {
+        number for extent in extents for number in range(extent.offset // grain, -(-extent.end // grain))
+    }
+    assert in_map == set(range(300)) - set(empty) | {133}
+    assert sum(extent.length for extent in extents) == len(in_map) * grain - make.SECTOR
+    assert 299 in in_map
+
+
 @pytest.mark.parametrize("subformat", ["twoGbMaxExtentSparse", "twoGbMaxExtentFlat"])
 def test_extents_over_two_gigabytes(tmp_path: Path, subformat: str) -> None:
     source = tmp_path / "source.raw"
