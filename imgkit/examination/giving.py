@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any
 
 from imgkit.custody.possession import State
 from imgkit.custody.record import LIST_LIMIT
@@ -11,10 +12,16 @@ from imgkit.errors import UsageError
 from imgkit.examination.people import acting, warn_of_gap
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from imgkit.custody.possession import Custody
     from imgkit.examination import Examination
     from imgkit.examination.handover import Wish
     from imgkit.examination.ledger import Exhibit
+
+Record = dict[str, Any]
+
+_DESCRIBING = ("description", "source", "acquired")  # of what `case add` states
 
 
 def chosen(examination: Examination, wish: Wish) -> list[Exhibit]:
@@ -86,3 +93,25 @@ def hint_of_bag(examination: Examination, line: int) -> str:
     """Return what to type for the bag of a hand-over that is recorded."""
     case = f" --case {shlex.quote(examination.case.folder)}" if examination.case.why == "stated" else ""
     return f"imgkit case transfer --bag-only {line} -o BAG{case} makes the bag of that hand-over (again)"
+
+
+def described(examination: Examination, exhibits: Sequence[Exhibit]) -> dict[str, Record]:
+    """Return how each exhibit is described, as far as somebody corrected it since, corrected: who gets it has no other word."""
+    found: dict[str, Record] = {
+        one.name: deepcopy({key: one.added[key] for key in _DESCRIBING if key in one.added})
+        for one in exhibits
+    }
+    names = {one.line: one.name for one in exhibits}
+    for record in examination.log.records():
+        if record["type"] == "correction.added" and record["data"].get("line") in names:
+            _correct(found[names[record["data"]["line"]]], record["data"])
+    return found
+
+
+def _correct(facts: Record, correction: Record) -> None:
+    top, *names = str(correction.get("field")).split(".")
+    place: Any = facts
+    for name in names[:-1]:
+        place = place.get(name) if isinstance(place, dict) else None
+    if top == "data" and names and isinstance(place, dict) and names[-1] in place:
+        place[names[-1]] = correction.get("now")

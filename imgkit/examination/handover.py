@@ -26,7 +26,7 @@ from imgkit.examination.bagging import (
     not_openable,
 )
 from imgkit.examination.evidence import Evidence, file_facts, notices_of, open_evidence
-from imgkit.examination.giving import chosen, hint_of_bag
+from imgkit.examination.giving import chosen, described, hint_of_bag
 from imgkit.examination.people import acting, fields, require_case, require_unsealed
 from imgkit.examination.verifying import mismatches
 
@@ -219,6 +219,7 @@ def _data(
     verdicts: Mapping[str, str],
     in_bag: Mapping[str, str],
 ) -> Record:
+    descriptions = described(examination, exhibits)
     data: Record = {
         "handover": new_uuid(),
         "from": fields(acting(examination)),
@@ -231,7 +232,7 @@ def _data(
         "with_images": wish.with_images,
         "exhibits": [
             _handed_over(examination, examination.ledger.exhibits[one.name], verdicts)
-            | {"image": in_bag.get(one.name)}
+            | {"image": in_bag.get(one.name), **descriptions[one.name]}
             for one in exhibits
         ],
     }
@@ -255,8 +256,8 @@ def _handed_over(examination: Examination, exhibit: Exhibit, verdicts: Mapping[s
     custody = examination.ledger.possession.original(exhibit.name)
     if custody is not None and custody.origins:
         item["origins"] = [one._asdict() for one in custody.origins]
-    for key in ("description", "source", "acquired", "copy_of"):
-        item[key] = exhibit.added.get(key)
+    if "copy_of" in exhibit.added:
+        item["copy_of"] = exhibit.added["copy_of"]
     if exhibit.checked is not None:
         item["checked"] = {"line": exhibit.checked[0], "verdict": exhibit.checked[1]}
     return item

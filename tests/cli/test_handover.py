@@ -336,6 +336,16 @@ def test_a_bag_is_of_its_own_hand_over_though_another_follows(jane: Desk, court:
     assert done.json["offer"]["line"] == first
 
 
+def test_what_was_corrected_is_handed_over_corrected(jane: Desk, court: Desk, case: Path) -> None:
+    line = str(jane.last("A", "evidence.added")["seq"] - 1)
+    for field, now in (("data.description", "tablet"), ("data.source.serial", "S3Z8"), ("actor.name", "J")):
+        jane("case", "correct", line, field, now, "--why", "misread", "--case", "A").ended(0)
+    give(jane, "--with-images").ended(0)
+    take(court).ended(0)
+    added = next(record for record in court.log("B") if record["type"] == "evidence.added")["data"]
+    assert (added["description"], added["source"]) == ("tablet", {"serial": "S3Z8"})
+
+
 # -- what does not fit ---------------------------------------------------------------------------------
 
 
