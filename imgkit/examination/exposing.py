@@ -16,6 +16,7 @@ from imgkit.examination.cases import identity_in
 from imgkit.examination.evidence import image_asked, image_document
 from imgkit.examination.exposures import exposure_named_in_hint
 from imgkit.expose import expose_at, unexpose
+from imgkit.expose.kernel_mount import NAME_LIMIT
 from imgkit.linux.process import pid_namespace
 from imgkit.mounting import place_for_mount, remove_mount_point
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from imgkit.linux.files import Identity
 
 Record = dict[str, Any]
+
+_WITHIN_CHARACTER = range(0x80, 0xC0)  # bytes of UTF-8 that begin none
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +55,13 @@ class ExposedImage:
 
 
 def name_of_file(path: str) -> str:
-    """`disk.raw` of disk.E01 or disk.001: what the exposed file is called."""
-    base = os.path.basename(path)
-    stem = os.path.splitext(base)[0]
-    return f"{stem or base}.raw"
+    """`disk.raw` of disk.E01 or disk.001: what the exposed file is called; the end of a very long name is left out."""
+    stem = os.fsencode(os.path.splitext(os.path.basename(path))[0])
+    end = NAME_LIMIT - len(b".raw")
+    if len(stem) > end:
+        while end and stem[end] in _WITHIN_CHARACTER:
+            end -= 1
+    return os.fsdecode(stem[:end] + b".raw")
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from imgkit.linux import fuse, mount
 SUBTYPE = "imgkit"
 FILESYSTEM = f"fuse.{SUBTYPE}"
 SOURCE_PREFIX = "imgkit:"
+NAME_LIMIT = 255 - len(SOURCE_PREFIX)  # bytes of a served file's name: fsconfig(2) takes so long a source
 _ATTRIBUTES = (
     mount.MOUNT_ATTR_RDONLY | mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NODEV | mount.MOUNT_ATTR_NOEXEC
 )

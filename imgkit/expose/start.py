@@ -17,6 +17,7 @@ from imgkit.errors import Busy, HostError, ImageError, ImgkitError, MediaReadErr
 from imgkit.expose import command_line
 from imgkit.expose.channel import Channel
 from imgkit.expose.facts import ExposureFacts
+from imgkit.expose.kernel_mount import NAME_LIMIT
 from imgkit.linux import process
 from imgkit.linux.files import acting_as, take_read_lease
 from imgkit.linux.signals import let_through
@@ -36,7 +37,6 @@ _LEASES_AT_ONCE = 64
 _SPARE_FDS = 32  # descriptors of either process, beyond those of the files
 _MOST_OPEN = 224  # files of an image that its reader has open at a time, generously
 _SMALLEST_INO, _LARGEST_INO = 1 << 32, 1 << 53  # exact in any JSON reader
-_NAME_LIMIT = 255
 # All of its environment: nothing of ours (LD_PRELOAD, PYTHONPATH, secrets). glibc is told to keep the memory of one block
 # for the next, instead of giving it back to the kernel a thousand times a second.
 _ENVIRONMENT = {
@@ -282,7 +282,7 @@ class Server:
 
 def _checked_name(name: str) -> str:
     raw = os.fsencode(name)
-    if not raw or len(raw) > _NAME_LIMIT or b"/" in raw or b"\0" in raw or raw in {b".", b".."}:
+    if not raw or len(raw) > NAME_LIMIT or b"/" in raw or b"\0" in raw or raw in {b".", b".."}:
         msg = f"no file can be named {name!r}"
         raise errors.UsageError(msg)
     return name

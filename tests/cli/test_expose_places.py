@@ -40,3 +40,17 @@ def test_an_exposure_in_the_way_is_named(person: Imgkit, split: tuple[Path, Path
     assert "taken down again" not in refused  # found out before anything was attached
     person("unexpose", place).ended(0)
     assert str(place) not in mounted()
+
+
+@pytest.mark.parametrize("stem", ["x" * 251, "é" * 125, "a,b\\c d", "two\nlines", "\udcff"])
+def test_any_name_of_an_image_does(person: Imgkit, split: tuple[Path, Path], stem: str) -> None:
+    """As the user, through fusermount3, and as root, through the mount API."""
+    image = person.image(f"{stem}.001", split[1].read_bytes())
+    for run in (person, person.sudo):
+        document = run("expose", image, "seen", "--json").ended(0).json
+        assert document["size"] == image.stat().st_size
+        if run == person.sudo:
+            (name,) = os.listdir(person.folder / "seen")
+            assert stem.startswith(name.removesuffix(".raw"))
+            assert (person.folder / "seen" / name).read_bytes() == image.read_bytes()
+        run("unexpose", "seen").ended(0)
