@@ -137,7 +137,8 @@ class _Scan:
     def __init__(self, segments: int) -> None:
         self.layout = Layout()
         self._last = segments - 1
-        self._stated: list[tuple[str, Volume, str]] = []  # path, what it states, type of the section
+        self._first = ""  # path of the segment that the volume is of
+        self._identified: set[str] = set()  # paths of the segments that state a set identifier
         self._sectors: Section | None = None
         self._sessions: list[tuple[bytes, str, Section]] = []
 
@@ -212,7 +213,28 @@ class _Scan:
         found = parse_volume(_body(reader, section))
         if isinstance(found, str):
             raise Damaged(found)
-        self._stated.append((reader.path, found, section.kind))
+        if self.layout.volume is None:
+            self.layout.volume, self.layout.volume_source = found, section.kind
+            self._first = reader.path
+        else:
+            self._compare(self.layout.volume, reader.path, found, section.kind)
+        if any(found.set_identifier):
+            self._identified.add(reader.path)
+
+    def _compare(self, volume: Volume, path: str, other: Volume, kind: str) -> None:
+        """Every data section must be of the same set and cut the media in the same way."""
+        differing = difference(volume, other)
+        if not differing:
+            return
+        name, theirs, ours = differing
+        if path == self._first:
+            raise CorruptImage(
+                f"{path} contradicts itself: {name} is {ours} in one section and {theirs} in its {kind} section"
+            )
+        raise MissingSegment(
+            f"{path} is of another set: its {name} is {theirs}, that of {self._first} is {ours}",
+            hint=_OTHER_SET,
+        )
 
     def _table(self, index: int, reader: SegmentReader, section: Section) -> None:
         copy = _table_copy(reader, section)
@@ -262,10 +284,16 @@ class _Scan:
 
     def finish(self, path: str) -> Layout:
         """Hold everything against the volume."""
-        self.layout.volume = volume = self._choose_volume(path)
+        volume = self.layout.volume
+        if volume is None:
+            raise CorruptImage(
+                f"{path}: no segment has a sound volume or data section, so nothing says how the media is cut",
+                hint="copy the set again from the source",
+            )
+        if self.layout.volume_source == "data":
+            self._tell(f"no volume section is sound: what the data section of {self._first} repeats is used")
         check_volume(volume, path)
-        self._compare_volumes(volume)
-        self.layout.identified = len({where for where, found, _ in self._stated if found.identifier})
+        self.layout.identified = len(self._identified)
         self._count_chunks(volume, path)
         for body, where, section in self._sessions:
             try:
@@ -273,35 +301,6 @@ class _Scan:
             except Damaged as damage:
                 self.layout.notices.append(f"session section at {section.offset} of {where}: {damage}")
         return self.layout
-
-    def _choose_volume(self, path: str) -> Volume:
-        if not self._stated:
-            raise CorruptImage(
-                f"{path}: no segment has a sound volume or data section, so nothing says how the media is cut",
-                hint="copy the set again from the source",
-            )
-        where, volume, kind = self._stated[0]
-        self.layout.volume_source = kind
-        if kind == "data":
-            self._tell(f"no volume section is sound: what the data section of {where} repeats is used")
-        return volume
-
-    def _compare_volumes(self, volume: Volume) -> None:
-        """Every data section must be of the same set and cut the media in the same way."""
-        first = self._stated[0][0]
-        for path, other, kind in self._stated[1:]:
-            differing = difference(volume, other)
-            if not differing:
-                continue
-            name, theirs, ours = differing
-            if path == first:
-                raise CorruptImage(
-                    f"{path} contradicts itself: {name} is {ours} in one section and {theirs} in its {kind} section"
-                )
-            raise MissingSegment(
-                f"{path} is of another set: its {name} is {theirs}, that of {first} is {ours}",
-                hint=_OTHER_SET,
-            )
 
     def _count_chunks(self, volume: Volume, path: str) -> None:
         """Number the chunks of all tables; they must be exactly those that the sectors fill."""

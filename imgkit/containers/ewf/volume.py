@@ -155,7 +155,7 @@ def other_chunks(volume: Volume, path: str, chunks: int) -> CorruptImage:
 
 def difference(volume: Volume, other: Volume) -> tuple[str, object, object] | None:
     """(name, value of `other`, value of `volume`) of the first field in which they differ; zeros state nothing."""
-    if other.identifier and volume.identifier and other.identifier != volume.identifier:
+    if other.set_identifier != volume.set_identifier and other.identifier and volume.identifier:
         return "set identifier", other.identifier, volume.identifier
     for name in ("chunk_count", "sectors_per_chunk", "bytes_per_sector", "sector_count"):
         theirs, ours = getattr(other, name), getattr(volume, name)
