@@ -295,3 +295,11 @@ def test_a_long_case_names_every_act(tmp_path: Path) -> None:
     case = many(tmp_path / "case", 10_000)
     content = made("case_uco", case)
     assert content.count(b'"@type": "case-investigation:InvestigativeAction"') == len(case.acts)
+
+
+def test_relationships_of_observables_are_of_their_class_and_vocabulary(nodes: dict[str, Node]) -> None:
+    words = {"Contained_Within", "Copied_From", "Read_From", "Characterizes"}
+    found = [node for node in nodes.values() if node["@type"] == "uco-observable:ObservableRelationship"]
+    assert {node["uco-core:kindOfRelationship"] for node in found} == words
+    others = [node for node in nodes.values() if node["@type"] == "uco-core:Relationship"]
+    assert {node["uco-core:kindOfRelationship"] for node in others} == {"Affiliated_With"}

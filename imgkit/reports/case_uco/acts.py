@@ -123,7 +123,7 @@ class Acts:
         if org:
             kind = "uco-identity:Organization"
             whole = graph.add(graph.ref(kind, org), kind, core_name=string(org))
-            graph.relation(ref, whole, "Affiliated_With")
+            graph.relation(ref, whole, "Affiliated_With", observable=False)
         return ref
 
     def _tool(self, session: Session) -> Ref | None:

@@ -142,7 +142,7 @@ class Exhibits:
             core_description=strings(f"{key}, as stated: {said}" for key, said in exhibit.source),
             core_hasFacet=[facet],
         )
-        graph.relation(image, ref, "Derived_From")
+        graph.relation(image, ref, "Copied_From")
         return [ref]
 
     def _maker(self, name: str) -> Ref:
@@ -158,7 +158,7 @@ class Exhibits:
         for source, digests in by_source.items():
             ref = graph.ref(_DATA, "stated", exhibit.name, source)
             self._data(ref, f"media of {exhibit.name}, digests {source}", digests, exhibit.size)
-            graph.relation(ref, image, "Stated_Content_Of")
+            graph.relation(ref, image, "Characterizes")
             yield ref
 
     def _data(

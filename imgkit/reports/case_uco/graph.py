@@ -109,9 +109,9 @@ class Graph:
             ref, kind, core_definingContext=string(context), core_externalIdentifier=string(identifier)
         )
 
-    def relation(self, source: Ref, target: Ref, word: str) -> Ref:
-        """A directed relationship between two objects."""
-        kind = "uco-core:Relationship"
+    def relation(self, source: Ref, target: Ref, word: str, *, observable: bool = True) -> Ref:
+        """A directed relationship; between things that can be observed `word` is one of the vocabulary's."""
+        kind = "uco-observable:ObservableRelationship" if observable else "uco-core:Relationship"
         return self.add(
             self.ref(kind, source["@id"], target["@id"], word),
             kind,
