@@ -96,6 +96,7 @@ def transfer(examination: Examination, wish: Wish, *, progress: Progress | None 
         ]
         included = [one for one in images if wish.with_images]
         in_bag = {one.exhibit: name_to_open(one) for one in included}
+        _tell_of_room(examination, wish.bag, included)
         verdicts = _rehashed(examination, images, progress) if wish.rehash else {}
         document: Record = {"schema": "imgkit.case.transfer.v1", "verdicts": verdicts}
         if not_fit := [name for name, verdict in verdicts.items() if verdict not in _FIT]:
@@ -133,6 +134,7 @@ def rebag(
     with ExitStack() as stack:
         wish = Wish(acting(examination), path, images=images)
         included = [_opened(examination, examination.ledger.exhibits[name], wish, stack) for name in names]
+        _tell_of_room(examination, path, included)
         done = _papers(examination, line, signer)
         bag = _bagged(examination, done, path, included, progress)
     return {"schema": "imgkit.case.transfer.v1", "verdicts": {}} | _done(examination, done, bag)
@@ -155,6 +157,18 @@ def _check_place(examination: Examination, path: str) -> None:
                 f"{one} is what a run that was cut off left of such a bag (unless one makes it now): "
                 "it takes up room, and can be deleted"
             )
+
+
+def _tell_of_room(examination: Examination, path: str, images: list[Included]) -> None:
+    """Say before hours of reading that the bag will hardly fit; that it cannot, only a file system knows that may pack it."""
+    around = os.path.dirname(os.path.abspath(path))
+    with told(f"look at {around!r}", given=True):
+        space = os.statvfs(around)
+    needed, free = bytes_of(examination.log, images) // 2, space.f_bavail * space.f_frsize
+    if needed > free:
+        examination.notify(
+            f"the bag needs about {needed} bytes, and {around} has {free} free: name another place"
+        )
 
 
 def path_of_exhibit(exhibit: Exhibit) -> str | None:

@@ -179,3 +179,17 @@ def test_interrupted_while_the_bag_is_made(world: World, monkeypatch: pytest.Mon
         text for text in told if text.startswith(f"the hand-over is recorded at line {given['seq']}, but it ")
     ]
     assert f"--bag-only {given['seq']}" in said[0]
+
+
+def test_a_bag_that_will_hardly_fit_is_told_of_before(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    class Little:
+        f_bavail, f_frsize = 1, 512
+
+    monkeypatch.setattr(os, "statvfs", lambda _path: Little)
+    told: list[str] = []
+    with world.at(JANE, told.append) as examination:
+        transfer(examination, Wish(BOB, str(world.now / "bag"), with_images=True))
+    said = [number for number, text in enumerate(told) if "has 512 free: name another place" in text]
+    assert said == [0]
