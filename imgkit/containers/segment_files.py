@@ -106,12 +106,14 @@ class SegmentFiles:
                 offset=media_offset,
                 length=length,
             ) from error
-        if not file.is_same_file(segment.stat):
+        reason = _not_the_same(file.stat, segment.stat)
+        if reason:
             file.close()
             raise MediaReadError(
-                f"segment {segment.path} is not the file that was there when the image was opened",
+                f"segment {segment.path} {reason}",
                 offset=media_offset,
                 length=length,
+                hint="something changes the image: stop it, and verify the image before going on",
             )
         return file
 
@@ -140,3 +142,13 @@ class SegmentFiles:
                 raise
         self._close_idle(0)
         return open_evidence(path)
+
+
+def _not_the_same(now: os.stat_result, at_open: os.stat_result) -> str:
+    """Why a file that was opened again may not be read on; empty where it is the one that was there at open."""
+    if (now.st_dev, now.st_ino) != (at_open.st_dev, at_open.st_ino):
+        return "is not the file that was there when the image was opened"
+    # A file that was removed often hands its inode number to the next one: of another set, it may fit chunk for chunk.
+    if (now.st_size, now.st_mtime_ns) != (at_open.st_size, at_open.st_mtime_ns):
+        return "was changed or replaced since the image was opened"
+    return ""

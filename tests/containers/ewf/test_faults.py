@@ -168,6 +168,22 @@ def test_another_file_at_the_name_of_a_segment_is_an_error(
         assert bad_ranges(image, MEDIA) == ranges_of(range(20, 30))
 
 
+def test_another_set_s_segment_under_the_same_inode_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Inode numbers are given out again: chunks that are stored as they are would fit, each with a right checksum."""
+    monkeypatch.setattr("imgkit.containers.segment_files._MOST_OPEN", 1)
+    recipe = replace(RECIPE, store=("stored",))
+    layout = write_ewf(tmp_path, MEDIA, recipe)
+    other = write_ewf(tmp_path, MEDIA[::-1], recipe, stem="other")
+    with open_image(layout.paths[0]) as image:
+        assert image.read_at(20 * CHUNK, CHUNK) == MEDIA[20 * CHUNK : 21 * CHUNK]
+        assert image.read_at(0, CHUNK) == MEDIA[:CHUNK]
+        layout.paths[2].write_bytes(other.paths[2].read_bytes())
+        with pytest.raises(MediaReadError, match=r"E03 was changed or replaced since the image was opened"):
+            image.read_at(25 * CHUNK, CHUNK)
+
+
 def test_a_chunk_that_changes_while_open_is_an_error_or_served_from_memory(layout: Layout) -> None:
     with open_image(opened(layout)) as image:
         assert image.read_at(20 * CHUNK, CHUNK) == MEDIA[20 * CHUNK : 21 * CHUNK]
