@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from imgkit.custody.verify.finding import lines_from
-from imgkit.reports.values import text
+from imgkit.reports.values import mapping, text
 
 if TYPE_CHECKING:
     from imgkit.custody.verify import LogFinding
@@ -87,6 +87,8 @@ def title(act: Act) -> str:
     if act.type == "evidence.inspected":
         what = {"container": "Container inspected", "partitions": "Partition table read"}
         return what.get(text(act.data.get("what")), f"Inspected for {text(act.data.get('what'))}")
+    if act.type == "evidence.hashed" and not mapping(act.data.get("digests")):
+        return "Read for its digests"  # it failed, is not ended, or met what cannot be read
     return TITLES.get(act.type, act.type)
 
 

@@ -99,6 +99,13 @@ def test_a_digest_that_is_stated_is_not_denied_where_nothing_could_be_read(case:
     assert "Nothing that states a digest was at hand." not in text
 
 
+def test_no_digest_is_said_to_be_computed_where_none_was(case: Case) -> None:
+    read(case, "unreadable", kind="evidence.hashed", read_errors=[UNREAD])
+    case.forge.intent("evidence.hashed", {"of": "media"})
+    assert said("html", case.save()).count("Read for its digests") == 2
+    assert "Digests computed" not in said("html", case.save())
+
+
 def test_a_range_that_was_tried_twice_is_one_range(case: Case) -> None:
     read(case, "unreadable", kind="evidence.hashed", read_errors=[UNREAD])
     read(case, "unreadable", overall="unreadable", read_errors=[UNREAD])

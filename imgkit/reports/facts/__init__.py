@@ -150,7 +150,9 @@ def _statements(case: CaseView) -> Iterator[str]:
     yield from head("Notes, reviews, checkpoints, time stamps and receipts")
     found = [_note(item) for item in case.enclosed]
     for item in case.checkpoints:
-        signer = f"signed by {item.signer} ({item.fingerprint})" if item.signer else "not signed"
+        signer = (
+            f"signed, as recorded, by {item.signer} ({item.fingerprint})" if item.signer else "not signed"
+        )
         words = f"Checkpoint of lines 1 to {item.size:,} on {item.act.when}, {signer}"
         found.append(say(f"{words}. {at([item.line])}"))
     found += [correction(one) for one in _corrections(case)]

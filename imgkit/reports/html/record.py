@@ -92,7 +92,12 @@ def checkpoints(case: CaseView) -> Markup:
         )
         for one in case.checkpoints
     )
-    found = table("Checkpoints", ("No.", "Lines", "Head", "Signed by", "Reason", "When"), rows, right=(0,))
+    found = table(
+        "Checkpoints, as the log records them",
+        ("No.", "Lines", "Head", "Signed by, as recorded", "Reason", "When"),
+        rows,
+        right=(0,),
+    )
     return join((found, _further("Time stamps", case.stamps), _further("Receipts", case.receipts)))
 
 
