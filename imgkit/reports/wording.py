@@ -138,10 +138,10 @@ def outside(case: CaseView) -> str:
     """What the log's own order cannot show: whoever holds a log can write another that is in order, too."""
     last, lines = case.vouched, case.lines
     if not last:
-        return (
-            "No trusted signature, trusted time stamp or receipt covers any line: "
-            "nothing here shows that the log was not written anew as a whole."
-        )
+        alone = "nothing here shows that the log was not written anew as a whole"
+        if any(one.memory for one in case.coverage):
+            alone = "that the log was not written anew as a whole, only the memory of the host that made this report shows"
+        return f"No trusted signature, trusted time stamp or receipt covers any line: {alone}."
     rest = f"; nothing of the kind covers {lines_from(last + 1, lines)}" if last < lines else ""
     return f"A trusted signature, a trusted time stamp or a receipt held by others covers {lines_from(1, last)}{rest}."
 

@@ -89,6 +89,12 @@ def test_the_first_page_says_whether_anybody_else_vouches(
     assert ("nothing of the kind covers line 3" in first) is outside
 
 
+def test_the_memory_of_a_host_is_not_passed_over(case: Case) -> None:
+    text = said("facts", replace(case.save(), coverage=(replace(covering(), memory="yes"),)))
+    assert "only the memory of the host that made this report shows" in text
+    assert "nothing here shows" not in text
+
+
 # -- what became of the evidence -------------------------------------------------------------------
 
 
