@@ -301,7 +301,7 @@ def show_case(path: str, records: Iterable[Record]) -> Record:
 def _noting(records: Iterable[Record], corrections: list[Record]) -> Iterator[Record]:
     """The records, each correction among them noted."""
     for record in records:
-        if record["type"] == "correction.added":
+        if record.get("type") == "correction.added" and not validate(record):
             data = record["data"]
             corrections.append(
                 {
