@@ -94,13 +94,18 @@ def files_left_as_found() -> Iterator[None]:
     assert not left
 
 
+def _forget_the_caller() -> None:
+    """What children inherit of whoever runs the tests: a script's background job ignores SIGINT; a case may be open."""
+    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, usual)
+    for name in ("IMGKIT_CASE", "IMGKIT_EXAMINER", "IMGKIT_SIGNER", "IMGKIT_DEBUG"):
+        os.environ.pop(name, None)
+
+
 def pytest_sessionstart(session: pytest.Session) -> None:
     """The controller of a parallel run remembers the host's state before any worker starts."""
-    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
-        if (
-            signal.getsignal(number) == signal.SIG_IGN
-        ):  # as a script's background job: children would inherit it
-            signal.signal(number, usual)
+    _forget_the_caller()
     if not hasattr(session.config, "workerinput"):
         session.config.stash[HOST] = (bound_loop_devices(), mounted(), exposures())
 
