@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from imgkit.errors import HostError
+from imgkit.superblock_places import superblock_places
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -40,7 +41,6 @@ _FOUND, _NOTHING, _AMBIVALENT = 0, 1, -2
 _LIMIT_BYTES: Final = 1024  # of one value; the longest real one is a label of 512 bytes
 _LIMIT_PARTITIONS: Final = 65536
 _LIMIT_SECTORS: Final = (1 << 63) // 512
-_MIB: Final = 1 << 20
 _BLOCK: Final = 512  # libblkid counts starts and sizes in 512-byte units whatever the sector size is
 
 _POINTER, _STRING, _INT, _OFFSET = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int, ctypes.c_int64
@@ -198,37 +198,17 @@ def probe_superblock_through(read: Callable[[int, int], bytes], length: int) -> 
         length: Bytes of it.
 
     Returns:
-        As probe_superblock; a label that lies elsewhere (deep in a catalogue) may be missing.
+        As probe_superblock; a label that lies far into a FAT or exFAT root directory may be missing.
     """
     if _library() is None or length <= 0:
         return None
-    pieces = ((offset, read(offset, count)) for offset, count in _superblock_places(read, length))
+
+    def within(offset: int, count: int) -> bytes:
+        return read(offset, min(count, length - offset)) if 0 <= offset < length else b""
+
+    pieces = ((offset, within(offset, count)) for offset, count in superblock_places(within, length))
     with sparse_copy(length, pieces) as fd:
         return probe_superblock(fd, 0, length)
-
-
-def _superblock_places(read: Callable[[int, int], bytes], length: int) -> Iterator[tuple[int, int]]:
-    """The first MiBs and the last, btrfs's second copy, and what boot sectors point to (NTFS's MFT, root directories)."""
-    yield 0, min(length, 2 * _MIB)  # UDF with 4096-byte blocks has its anchor at 1 MiB
-    yield max(0, length - _MIB), min(length, _MIB)
-    yield 64 * _MIB, 4096
-    boot = read(0, 512)
-    if len(boot) < 512:  # noqa: PLR2004 - a boot sector
-        return
-
-    def number(at: int, size: int) -> int:
-        return int.from_bytes(boot[at : at + size], "little")
-
-    sector, cluster = number(11, 2), number(11, 2) * boot[13]
-    if boot[3:11] == b"NTFS    ":
-        yield number(48, 8) * cluster, 16384  # $MFT: libblkid wants its first records
-    elif boot[3:11] == b"EXFAT   ":
-        shift = min(boot[108], 12)
-        heap, root = number(88, 4), number(96, 4)
-        yield (heap << shift) + ((root - 2) << (shift + min(boot[109], 16))), 65536
-    elif number(44, 4) >= 2:  # noqa: PLR2004 - FAT32: the first cluster is 2
-        tables_end = number(14, 2) + boot[16] * number(36, 4)
-        yield tables_end * sector + (number(44, 4) - 2) * cluster, 65536
 
 
 @contextmanager

@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Self
 
+from imgkit.errors import MediaReadError
+
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Mapping
@@ -147,3 +149,21 @@ class Image(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def read_what_can_be(image: Image, offset: int, length: int) -> bytes:
+    """The media bytes [offset, offset + length), fewer past the end, with zeros for what cannot be read.
+
+    For who looks whether something is there; none where the reader cannot say what is readable.
+    """
+    buffer = bytearray(max(0, min(length, image.size - offset)))
+    try:
+        return bytes(buffer[: image.read_into(offset, memoryview(buffer))]) if buffer else b""
+    except MediaReadError as error:
+        if not error.ranges:
+            return b""
+        for start, size, _ in error.ranges:
+            first = max(0, start - offset)
+            last = max(first, min(len(buffer), start + size - offset))
+            buffer[first:last] = bytes(last - first)
+        return bytes(buffer)

@@ -24,7 +24,8 @@ EVIDENCE = {
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "linux": set(),
-    "blkid": {"errors"},
+    "superblock_places": set(),
+    "blkid": {"errors", "superblock_places"},
     "holders": {"linux"},
     "hashing": {"errors"},
     "image": {"errors", "hashing"},

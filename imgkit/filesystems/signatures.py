@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from imgkit import blkid
-from imgkit.errors import MediaReadError
+from imgkit.image import read_what_can_be
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -201,7 +201,7 @@ def identify(image: Image, extent: Extent) -> Filesystem | None:
     def read(offset: int, length: int) -> bytes:
         if not 0 <= offset < within.length:
             return b""
-        return _readable(image, within.offset + offset, min(length, within.length - offset))
+        return read_what_can_be(image, within.offset + offset, min(length, within.length - offset))
 
     fd = image.backing_fileno()
     if fd is not None:
@@ -211,21 +211,6 @@ def identify(image: Image, extent: Extent) -> Filesystem | None:
     if found is not None:
         return _of_several(found, read, within.length)
     return match(read, within.length, newer_only=blkid.library_version() is not None)
-
-
-def _readable(image: Image, offset: int, length: int) -> bytes:
-    """The bytes there, with zeros for what cannot be read; none where the reader cannot say what that is."""
-    buffer = bytearray(max(0, min(length, image.size - offset)))
-    try:
-        return bytes(buffer[: image.read_into(offset, memoryview(buffer))]) if buffer else b""
-    except MediaReadError as error:
-        if not error.ranges:
-            return b""
-        for start, size, _ in error.ranges:
-            first = max(0, start - offset)
-            last = max(first, min(len(buffer), start + size - offset))
-            buffer[first:last] = bytes(last - first)
-        return bytes(buffer)
 
 
 def _of_several(found: blkid.BlkidResult, read: Callable[[int, int], bytes], length: int) -> Filesystem:

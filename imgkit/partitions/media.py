@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from imgkit import blkid
 from imgkit.errors import MediaReadError
+from imgkit.image import read_what_can_be
 from imgkit.partitions.table import Finding
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class Media:
             found = blkid.probe_superblock(fd, offset, length)
         else:
             found = blkid.probe_superblock_through(
-                lambda at, count: self._bytes(offset + at, min(count, length - at)), length
+                lambda at, count: read_what_can_be(self.image, offset + at, count), length
             )
         return found.type if found else None
 
@@ -75,7 +76,7 @@ class Media:
             yield fd
             return
         size = self.image.size
-        self.read(0, _MIB)
-        self.read(max(0, size - _MIB), _MIB)
-        with blkid.sparse_copy(size, list(self.pieces.items())) as copy:
+        # What cannot be read there is no finding: our own readers have asked for every place where a table has to be.
+        ends = [(at, read_what_can_be(self.image, at, _MIB)) for at in (0, max(0, size - _MIB))]
+        with blkid.sparse_copy(size, [*ends, *self.pieces.items()]) as copy:
             yield copy
