@@ -63,7 +63,7 @@ def _one_set(image: Image) -> list[str]:
     container = image.metadata.get("container")
     if image.format != "ewf" or not isinstance(container, dict) or container["segment_count"] == 1:
         return []
-    segments, identified = container["segment_count"], container["segments_identified"]
+    segments, identified = container["segment_count"], container["segments_with_identifier"]
     if identified == segments:
         return ["one set identifier in every segment"]
     if identified:

@@ -103,7 +103,7 @@ class EwfImage(Image):
             "container": {
                 **volume.facts(),
                 "segment_count": len(self.segments),
-                "segments_identified": layout.identified,
+                "segments_with_identifier": layout.identified,
             },
         }
         if acquisition:
