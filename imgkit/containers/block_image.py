@@ -6,14 +6,13 @@ Every read is a pread of its own into the caller's buffer: safe from many thread
 
 from __future__ import annotations
 
-import os
 import threading
 from abc import abstractmethod
 from contextlib import suppress
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
-from imgkit.containers.evidence_file import fill
+from imgkit.containers.evidence_file import fill, let_go
 from imgkit.errors import CorruptMedia, MediaReadError
 from imgkit.image import Extent, Image
 
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 _ZEROS = bytes(1 << 20)
 _PRESENT_FIRST_BIT_HIGH = [f"{byte:08b}" for byte in range(256)]
 _PRESENT_FIRST_BIT_LOW = [f"{byte:08b}"[::-1] for byte in range(256)]
-_NEAR = 65536  # bytes between two blocks in the file that are forgotten with them
 _MOST_ANOMALIES = 100  # sentences kept; the list stays readable whatever the image holds
 
 Bad = tuple[int, int, str]  # offset, length, reason, as MediaReadError.ranges
@@ -237,29 +235,19 @@ class BlockImage(Image):
 
     def forget(self, offset: int, length: int) -> None:
         """See Image.forget; of this file and of the parent's."""
-        start = end = 0
-        for where, count in self._stored_parts(offset, min(offset + length, self.size)):
-            if not 0 <= where - end <= _NEAR:  # neighbours together: the kernel lets go of whole pages only
-                self._let_go(start, end)
-                start = where
-            end = where + count
-        self._let_go(start, end)
+        let_go(self._file.fd, *self._stored_parts(offset, min(offset + length, self.size)))
         if self._parent is not None:
             self._parent.forget(offset, length)
 
     def _stored_parts(self, offset: int, end: int) -> Iterator[tuple[int, int]]:
-        """Yield (offset in the file, bytes) of what is stored of the media [offset, end)."""
+        """Yield [start, end) in the file of what is stored of the media [offset, end)."""
         for block in range(offset // self.block_size, -(-end // self.block_size)):
             first = max(offset, block * self.block_size)
             with suppress(MediaReadError):  # reading it says so
                 place = self._place(block)
                 if place.state in {State.HERE, State.MIXED}:
-                    count = min(end, (block + 1) * self.block_size) - first
-                    yield place.offset + first - block * self.block_size, count
-
-    def _let_go(self, start: int, end: int) -> None:
-        if start < end:
-            os.posix_fadvise(self._file.fd, start, end - start, os.POSIX_FADV_DONTNEED)
+                    where = place.offset - block * self.block_size
+                    yield where + first, where + min(end, (block + 1) * self.block_size)
 
     # the map
 
