@@ -101,6 +101,7 @@ def test_memory_is_bounded() -> None:
 @pytest.mark.parametrize("kind", sorted(SAMPLES))
 def test_every_format_has_samples(tmp_path: Path, kind: str) -> None:
     samples = SAMPLES[kind](tmp_path)
+    assert len(samples) > 1
     for item in samples:
         assert all(path.stat().st_size for path in item.paths)
         assert all(end <= item.paths[index].stat().st_size for index, _, end in item.hot)

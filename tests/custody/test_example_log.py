@@ -100,7 +100,9 @@ def session(root: Path) -> list[tuple[str, str, str]]:
 
 
 def test_the_guide_as_it_is_printed(example: Path) -> None:
-    for commands, printed, came in session(example.parent.parent):
+    told = session(example.parent.parent)
+    assert len(told) > 5
+    for commands, printed, came in told:
         assert came == printed, commands
 
 
