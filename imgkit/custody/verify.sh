@@ -328,10 +328,22 @@ is_body() { # exactly the lines of a checkpoint, in their order
 awk -F '\t' '$1 == "record" && ($6 == "log.checkpointed" || $6 == "log.anchored") { print NR, $6 }' said >wanted
 awk 'FILENAME == "wanted" { want[$1] = $2; next } FNR in want { printf "%d\t%s\t%s\n", FNR, want[FNR], $0 }' wanted log >kept
 jq -rR 'split("\t") as $row | ($row[2:] | join("\t") | fromjson? // {}).data as $data | select($data | type == "object")
-  | [$row[1], $row[0]] + if $row[1] == "log.anchored" then [$data.file, $data.sha256]
-    else [$data.n, $data.size, $data.bytes, $data.head, $data.file, $data.prev, $data.body, $data.signature] end
-  | map(if . == null or . == "" then "-" else tostring end) | join(" ")' kept >recorded || cannot "jq cannot read the log"
-grep '^log.checkpointed ' recorded | cut -d ' ' -f 2- >records || true
+  | if $row[1] != "log.anchored" then
+      [($data.n | if . == null or type == "number" then . else "?" end), $data.size, $data.bytes, $data.head, $data.file, $data.prev,
+       $data.body, $data.signature, $data.fingerprint]
+    elif ($data.file | type) == "string" and ($data.sha256 | type) == "string" then
+      [($data.file | sub("^checkpoints/"; "")), $data.sha256, $data.n, $data.sums, $data.time, $data.serial]
+    else empty end
+  | [$row[1], $row[0]] + map(if . == null or . == "" then "-" else tostring | gsub("[^!-~]"; "?") end) | join(" ")' kept >recorded || cannot "jq cannot read the log"
+# What the records state that stands in the bodies, too, as it stands there.
+jq -rR 'split("\t") as $row | select($row[1] == "log.checkpointed") | ($row[2:] | join("\t") | fromjson? // {}).data as $data
+  | select($data | type == "object") | ("size", "bytes", "head", "file", "merkle", "prev", "signer", "reason") as $key
+  | select($data | has($key)) | $data[$key] | tostring | if test("[^ -~]") then tojson else . end
+  | "\($row[0]) \($key): \(.)"' kept >statements || cannot "jq cannot read the log"
+grep '^log.checkpointed ' recorded | cut -d ' ' -f 2- >numbered || true
+awk '$2 == "?" { print $1 }' numbered >unnumbered
+while read -r line; do tell FAIL CHECKPOINT_CHAIN "$line" "records a checkpoint without a number"; done <unnumbered
+awk '{ if ($2 !~ /^-?[0-9]+$/) $2 = known + 1; if ($2 > known) known = $2; print }' numbered >records
 grep '^log.anchored ' recorded | cut -d ' ' -f 2- >stamps || true
 the_case=$(head -n 1 log | jq -r 'try (.data.number // "-" | tostring | .[0:200]) catch "-"' 2>/dev/null || echo -)
 last_recorded=$(awk 'BEGIN { n = 0 } $2 + 0 > n { n = $2 } END { print n }' records)
@@ -373,7 +385,7 @@ done <listed
 awk '$2 != "-" { print $2 }' records >>numbers
 sort -n -u numbers >all
 
-signature() { # n, line, body, signature, principal, time: prints "trusted", "own" or nothing, and tells what is wrong
+signature() { # n, line, body, signature, principal, time: prints "trusted", "own", "unknown" or nothing, and tells what is wrong
     list=$signers
     if [ -z "$list" ] && [ -s "$folder/allowed_signers" ] && [ -f "$folder/allowed_signers" ]; then list=$folder/allowed_signers; fi
     at=$(printf '%s' "$6" | sed 's/\..*//; s/[^0-9]//g')
@@ -391,7 +403,7 @@ signature() { # n, line, body, signature, principal, time: prints "trusted", "ow
     elif is_listed "$list" "$5" || [ -n "$(ssh-keygen -Y find-principals -f "$list" -s "$4" 2>/dev/null)" ]; then
         tell FAIL BAD_SIGNATURE "$2" "checkpoint $1 is not signed by a key of $5"
     else
-        tell WARN UNKNOWN_SIGNER "$2" "the list of signers does not know $5, who signed checkpoint $1"
+        echo unknown
     fi
 }
 
@@ -406,7 +418,7 @@ is_listed() ( # whether a list of signers has keys for a principal
 )
 
 small_order() { # an Ed25519 key of small order has a signature that fits every message
-    point=$(grep -v '^-' "$1" | base64 -d 2>/dev/null | od -An -v -tx1 -j 14 -N 51 2>/dev/null | tr -d ' \n')
+    point=$(grep -a -v '^-' "$1" | tr -d '[:space:]' | base64 -d 2>/dev/null | od -An -v -tx1 -j 14 -N 51 2>/dev/null | tr -d ' \n')
     case $point in 0000000b7373682d6564323535313900000020*) point=${point#??????????????????????????????????????} ;; *) return 1 ;; esac
     ones=ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff
     nil=000000000000000000000000000000000000000000000000000000000000
@@ -421,6 +433,9 @@ small_order() { # an Ed25519 key of small order has a signature that fits every 
 stamp() { # n, line, name, sums, time, agrees
     reply=cp/$3
     openssl ts -reply -in "$reply" -text >reply.txt 2>/dev/null || : >reply.txt
+    # openssl does not look at what follows a reply; there must be nothing.
+    takes=$(openssl asn1parse -inform DER -in "$reply" 2>/dev/null | sed -n '1s/.* hl=\([0-9]*\) *l= *\([0-9]*\) .*/\1 + \2/p')
+    if [ "$((${takes:-0}))" -ne "$(wc -c <"$reply")" ]; then : >reply.txt; fi
     moment=$(sed -n 's/^Time stamp: //p' reply.txt)
     imprint=$(sed -n '/^Message data:/,/^Serial/s/^ *[0-9a-f]* - \([-0-9a-f ]*[0-9a-f]\)  .*/\1/p' reply.txt | tr -d ' \n-')
     if [ -z "$moment" ] || [ ! -f "$4" ] || [ "$imprint" != "$(sha "$4")" ]; then
@@ -431,6 +446,19 @@ stamp() { # n, line, name, sums, time, agrees
     if [ -n "$roots" ] && ! openssl ts -verify -data "$4" -in "$reply" -CAfile "$roots" -attime "$seconds" >/dev/null 2>&1; then
         tell FAIL BAD_TIMESTAMP "$2" "checkpoints/$3 is not by an authority that the given roots vouch for"
         return
+    fi
+    row=$(awk -v name="$3" -v sha="$(sha "$reply")" '$2 == name { row = $3 == sha ? $1 " " $4 " " $5 " " $6 " " $7 : "" } END { print row }' stamps)
+    if [ -n "$row" ]; then
+        read -r at_line said_n said_sums said_time said_serial <<EOF
+$row
+EOF
+        serial=$(sed -n 's/^Serial number: 0x//p' reply.txt | tr '[:upper:]' '[:lower:]' | sed 's/^0*//')
+        if [ "$said_serial" != - ]; then said_serial=$(printf '%s\n' "$said_serial" | tr '[:upper:]' '[:lower:]' | sed 's/^0*//'); fi
+        if { [ "$said_n" != - ] && [ "$said_n" != "$1" ]; } || { [ "$said_sums" != - ] && [ "$said_sums" != "$imprint" ]; } \
+            || { [ "$said_time" != - ] && [ "${said_time%%[.Z]*}" != "$(date -d "$moment" +%Y-%m-%dT%H:%M:%S)" ]; } \
+            || { [ "$said_serial" != - ] && [ "$said_serial" != "$serial" ]; }; then
+            tell FAIL BAD_TIMESTAMP "$at_line" "the line says of checkpoints/$3 what it is not"
+        fi
     fi
     if [ -n "$5" ] && [ $((seconds - $(date -d "$5" +%s))) -gt 86400 ]; then
         tell WARN TIMESTAMP_LATE "$2" "checkpoint $1 says $5, the authority $moment"
@@ -446,8 +474,8 @@ while read -r n <&3; do
     name=$(printf '%06d' "$n")
     body=cp/$name.txt sums=cp/$name.sums sig=cp/$name.txt.sig
     row=$(awk -v n="$n" '$2 == n { print; exit }' records)
-    line='' r_size='' r_bytes='' r_head='' r_file='' r_prev='' r_body='' r_sig=-
-    if [ -n "$row" ]; then read -r line _ r_size r_bytes r_head r_file r_prev r_body r_sig <<EOF
+    line='' r_size='' r_bytes='' r_head='' r_file='' r_prev='' r_body='' r_sig=- r_key=-
+    if [ -n "$row" ]; then read -r line _ r_size r_bytes r_head r_file r_prev r_body r_sig r_key <<EOF
 $row
 EOF
     fi
@@ -484,7 +512,8 @@ EOF
             tell FAIL CHECKPOINT_CHAIN "$line" "checkpoints/$name.txt is no checkpoint"
             agrees=0
         fi
-        if [ "${r_body:--}" != - ] && [ "$r_body" != "$own" ] && is_body "$body"; then
+        sed -n "s/^${line:-none} //p" statements >stated
+        if is_body "$body" && { { [ "${r_body:--}" != - ] && [ "$r_body" != "$own" ]; } || grep -q -v -x -F -f "$body" stated; }; then
             tell FAIL CHECKPOINT_CHAIN "$line" "checkpoints/$name.txt is not what the line says of it"
             agrees=0
         fi
@@ -521,8 +550,14 @@ EOF
         need ssh-keygen
         if [ -n "$principal" ]; then
             verdict=$(signature "$n" "$line" "$body" "$sig" "$principal" "$time")
-            if [ -n "$verdict" ] && [ "$r_sig" != - ] && [ "$(sha "$sig")" != "$r_sig" ]; then
+            key=$(ssh-keygen -Y check-novalidate -n custody@imgkit -s "$sig" <"$body" 2>/dev/null | sed -n 's/.* key \(SHA256:.*\)/\1/p')
+            if [ -n "$verdict" ] && { { [ "$r_sig" != - ] && [ "$(sha "$sig")" != "$r_sig" ]; } \
+                || { [ "$r_key" != - ] && [ "$r_key" != "$key" ]; }; }; then
                 tell FAIL BAD_SIGNATURE "$line" "the signature of checkpoint $n is not the one that the line names"
+                verdict=
+            fi
+            if [ "$verdict" = unknown ]; then
+                tell WARN UNKNOWN_SIGNER "$line" "the list of signers does not know $principal, who signed checkpoint $n"
                 verdict=
             fi
             if [ "$verdict" = own ]; then keys_own=1; fi
@@ -534,7 +569,7 @@ EOF
     grep "^$name\\.sums\\..*\\.tsr\$" listed >replies || true
     while read -r reply_name <&4; do
         need openssl
-        stated=$(awk -v name="$reply_name" '$2 == name { print $1, $3 }' stamps)
+        stated=$(awk -v name="$reply_name" '$2 == name { row = $1 " " $3 } END { print row }' stamps)
         if [ -z "$stated" ] && [ -n "$row" ]; then
             tell FAIL EXTRA_FILE '' "no line of the log names checkpoints/$reply_name"
         elif [ -n "$stated" ] && [ "${stated#* }" != "$(sha "cp/$reply_name")" ]; then

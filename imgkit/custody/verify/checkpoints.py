@@ -123,6 +123,10 @@ class Checkpoints:
         n = data.get("n")
         known = self.last_recorded
         recorded = Recorded(line.number, n if type(n) is int else known + 1, data)
+        if "n" in data and type(n) is not int:
+            self._add(
+                "CHECKPOINT_CHAIN", line.number, f"records a checkpoint with the number {shown(str(n)):.40}"
+            )
         if recorded.n != known + 1:
             self._add(
                 "CHECKPOINT_CHAIN",

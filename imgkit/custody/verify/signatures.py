@@ -158,14 +158,14 @@ class Signatures:
         unknown: dict[tuple[str, str], list[Judged]],
     ) -> None:
         who = (one.signer, check.fingerprint or "an unreadable key")
-        recorded = self._is_recorded(one)
+        recorded = self._is_recorded(one, check)
         code = self._code(one.signer, check)
         if code is not None:
             self._findings.add(
                 code, one.line, f"the signature of checkpoint {one.n:,}: {shown(check.detail)}"
             )
         elif not recorded:
-            detail = "is not the one that the line names"
+            detail = f"by {check.fingerprint} is not the one that the line names"
             self._findings.add("BAD_SIGNATURE", one.line, f"the signature of checkpoint {one.n:,} {detail}")
         elif check.status == "unknown" and (self._outside or self._own is not None):
             unknown.setdefault(who, []).append(one)
@@ -185,9 +185,15 @@ class Signatures:
         return any(fnmatchcase(signer, pattern) for pattern in self._listed)
 
     @staticmethod
-    def _is_recorded(one: Judged) -> bool:
-        stated = one.recorded.data.get("signature") if one.recorded is not None else None
-        return stated is None or stated == hashlib.sha256(one.files.signature or b"").hexdigest()
+    def _is_recorded(one: Judged, check: SignatureCheck) -> bool:
+        """Whether the line of the checkpoint names this signature, and its key."""
+        if one.recorded is None:
+            return True
+        true = {
+            "signature": hashlib.sha256(one.files.signature or b"").hexdigest(),
+            "fingerprint": check.fingerprint,
+        }
+        return all(one.recorded.data.get(key, fact) == fact for key, fact in true.items())
 
     def _tell_unsigned(self, unsigned: list[Judged]) -> None:
         if unsigned:

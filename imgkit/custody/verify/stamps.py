@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from datetime import timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imgkit.custody.verify.beside import shown
 from imgkit.custody.verify.checkpoint_files import SUMS, sums_of
@@ -13,7 +13,7 @@ from imgkit.custody.verify.dates import EARLY, when
 from imgkit.custody.verify.finding import lines_from
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from imgkit.custody.stamps import StampFacts
     from imgkit.custody.verify.checkpoint_files import CheckpointFolder
@@ -26,11 +26,12 @@ LATE = timedelta(hours=24)  # a stamp so long after the checkpoint's own clock d
 
 
 class _Recorded(NamedTuple):
-    """What a line says of a reply: its SHA-256; and when that line says that it was written."""
+    """What a line says of a reply: its SHA-256, and what it states; and when that line says that it was written."""
 
     line: int
     sha256: str
     utc: str
+    data: Mapping[str, Any]
 
 
 class Stamped(NamedTuple):
@@ -78,7 +79,7 @@ class Stamps:
         data = line.record["data"]
         name, sha256 = data.get("file"), data.get("sha256")
         if isinstance(name, str) and isinstance(sha256, str):
-            recorded = _Recorded(line.number, sha256, line.record["time"]["utc"])
+            recorded = _Recorded(line.number, sha256, line.record["time"]["utc"], data)
             self._recorded[name.removeprefix("checkpoints/")] = recorded
 
     def finish(self, checkpoints: Sequence[Judged]) -> None:
@@ -118,7 +119,7 @@ class Stamps:
             self._findings.add("BAD_TIMESTAMP", one.line, f"checkpoints/{shown(name)}: {shown(why)}")
             return
         self._dated(one, facts, facts.time)
-        self._received(name, reply, facts.time)
+        self._received(one, name, reply, facts)
         if (
             one.agrees
             and one.files.body is not None
@@ -152,16 +153,21 @@ class Stamps:
                 f"checkpoint {one.n:,} says {one.time}, but was stamped before that: {time}",
             )
 
-    def _received(self, name: str, reply: bytes, time: str) -> None:
-        """The line that holds the reply's digest cannot be older than the reply."""
+    def _received(self, one: Judged, name: str, reply: bytes, facts: StampFacts) -> None:
+        """The line that holds the reply's digest says of it what it is, and cannot be older."""
         recorded = self._recorded.get(name)
         if recorded is None or recorded.sha256 != hashlib.sha256(reply).hexdigest():
             return
-        if when(recorded.utc) - when(time) < -EARLY:
+        true = {"n": one.n, "time": facts.time, "serial": facts.serial, "sums": facts.imprint}
+        for key in [key for key in true if key in recorded.data]:
+            if _meant(key, recorded.data[key]) != _meant(key, true[key]):
+                said = f"the line says that {key} is {shown(str(recorded.data[key]))}, the reply {true[key]}"
+                self._findings.add("BAD_TIMESTAMP", recorded.line, said)
+        if when(recorded.utc) - when(facts.time or "") < -EARLY:
             self._findings.add(
                 "CLOCK_BACK",
                 recorded.line,
-                f"the line says {recorded.utc}, but the reply that it records was made after that: {time}",
+                f"the line says {recorded.utc}, but the reply that it records was made after that: {facts.time}",
             )
 
     def _tell_asserted(self) -> None:
@@ -183,3 +189,10 @@ class Stamps:
                 undated[-1].line,
                 f"no time stamp dates {lines_from(dated + 1, undated[-1].size)}",
             )
+
+
+def _meant(key: str, value: object) -> object:
+    """What a fact of a stamp means, however it is written: a time to the second, a number in hex without zeros before it."""
+    if key == "time" and isinstance(value, str):
+        return when(value).replace(microsecond=0)
+    return value.lower().lstrip("0") if key == "serial" and isinstance(value, str) else value

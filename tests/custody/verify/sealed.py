@@ -48,6 +48,12 @@ class Key:
     def public(self) -> str:
         return " ".join(self.path.with_name(f"{self.path.name}.pub").read_text().split()[:2])
 
+    @property
+    def fingerprint(self) -> str:
+        """Of the plain key, also where a certificate or an agent's key is named."""
+        listed = run("ssh-keygen", "-l", "-f", self.path).split()
+        return listed[1].decode()
+
     def sign(self, body: bytes, namespace: str = "custody@imgkit") -> bytes:
         return run("ssh-keygen", "-Y", "sign", "-q", "-n", namespace, "-f", self.path, stdin=body)
 
@@ -194,18 +200,19 @@ class Sealed:
         make = signature or (self.key.sign if self.key else None)
         if make is not None:
             self.files[f"{name}.txt.sig"] = make(body)
-        self.record(n, values)
+        self.record(n, values, by_key=signature is None)
         if self.tsa is not None:
             self.stamp(n)
 
-    def record(self, n: int, values: dict[str, Any]) -> None:
+    def record(self, n: int, values: dict[str, Any], *, by_key: bool = False) -> None:
         """Write the sums, and the line of the log."""
         name = f"{n:06}"
         body, signature = self.files[f"{name}.txt"], self.files.get(f"{name}.txt.sig")
         self.files[f"{name}.sums"] = self.sums(n)
         data = {key: values[key] for key in _RECORDED} | {"body": sha256(body)}
         if signature is not None:
-            data |= {"signature": sha256(signature), "fingerprint": "SHA256:x"}
+            data |= {"signature": sha256(signature)}
+            data |= {"fingerprint": self.key.fingerprint} if self.key is not None and by_key else {}
         self.forge.event("log.checkpointed", data)
         self.sizes.append(values["size"])
 
