@@ -17,7 +17,7 @@ from imgkit.examination.attached import files_of_record
 from imgkit.examination.examiner import state_folder, user_of
 from imgkit.examination.knowledge import Origin, image_told
 from imgkit.expose import list_exposures
-from imgkit.expose.kernel_mount import FILESYSTEM
+from imgkit.expose.kernel_mount import FILESYSTEM, mounted_by
 from imgkit.linux.files import acting_as
 from imgkit.linux.mount import read_mountinfo
 
@@ -114,9 +114,9 @@ def owner_of(directory: str) -> User | None:
     found = [
         mount for mount in read_mountinfo() if mount.target == directory and mount.filesystem == FILESYSTEM
     ]
-    options = dict(option.partition("=")[::2] for option in found[-1].super_options) if found else {}
+    uid = mounted_by(found[-1]) if found else 0
     try:
-        return user_of(int(options.get("user_id", 0))) if options.get("user_id", "0") != "0" else None
+        return user_of(uid) if uid else None
     except KeyError:
         return None
 

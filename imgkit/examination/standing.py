@@ -15,7 +15,7 @@ from imgkit.examination.exposures import KnownExposures
 from imgkit.examination.knowledge import KnownLogs, as_recorded, filesystem_of, image_of
 from imgkit.examination.unexposing import image_served
 from imgkit.linux import sysblock
-from imgkit.linux.process import is_running
+from imgkit.linux.process import effective_uid, is_running
 from imgkit.mounting import mounts_of
 
 if TYPE_CHECKING:
@@ -67,13 +67,9 @@ def _is_to_see(facts: ExposureFacts, logs: KnownLogs) -> bool:
     if not facts.pid:
         return KnownExposures(logs).at(facts.directory or "", facts).log is not None
     try:
-        with open(
-            f"/proc/{facts.pid}/status", "rb"
-        ) as file:  # the owner of the folder is root: it is not dumpable
-            uids = next(line.split()[1:] for line in file if line.startswith(b"Uid:"))
-    except (OSError, StopIteration):
+        return effective_uid(facts.pid) == os.geteuid()
+    except OSError:
         return False  # gone meanwhile
-    return int(uids[1]) == os.geteuid()
 
 
 def _exposure_document(facts: ExposureFacts, logs: KnownLogs) -> Record:

@@ -19,6 +19,12 @@ _ATTRIBUTES = (
 _HINT = "load the driver: modprobe fuse"
 
 
+def mounted_by(info: mount.MountInfo) -> int:
+    """The user that an exposure was mounted by, as the kernel says."""
+    options = dict(option.partition("=")[::2] for option in info.super_options)
+    return int(options.get("user_id", 0))
+
+
 def open_connection() -> int:
     """A descriptor of /dev/fuse.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from imgkit.errors import NotPermitted
 from imgkit.expose import command_line
 from imgkit.expose.facts import ExposureFacts
-from imgkit.expose.kernel_mount import FILESYSTEM, SOURCE_PREFIX
+from imgkit.expose.kernel_mount import FILESYSTEM, SOURCE_PREFIX, mounted_by
 from imgkit.linux import process
 from imgkit.linux.mount import read_mountinfo
 
@@ -43,7 +43,7 @@ def list_exposures() -> list[ExposureFacts]:
 
 def _exposure(pid: int, mounts: dict[int, MountInfo]) -> ExposureFacts | None:
     try:
-        started = process.start_time(pid)
+        started, uid = process.start_time(pid), process.effective_uid(pid)
         with open(f"/proc/{pid}/cmdline", "rb") as file:
             served = command_line.parse(file.read())
     except OSError:
@@ -51,6 +51,8 @@ def _exposure(pid: int, mounts: dict[int, MountInfo]) -> ExposureFacts | None:
     if served is None:
         return None
     at = mounts.get(served.dev)
+    if at is not None and mounted_by(at) not in {0, uid}:
+        return None  # another user's process that calls itself so
     return ExposureFacts(
         name=served.name,
         pid=pid,

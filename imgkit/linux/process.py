@@ -55,6 +55,16 @@ def start_time(pid: int) -> int:
         return int(file.read().rpartition(b")")[2].split()[_START_TIME])
 
 
+def effective_uid(pid: int) -> int:
+    """As whom a process acts. Not the owner of its folder in /proc: that is root's where it is not dumpable.
+
+    Raises:
+        OSError: ENOENT, ESRCH: there is none.
+    """
+    with open(f"/proc/{pid}/status", "rb") as file:
+        return next(int(line.split()[2]) for line in file if line.startswith(b"Uid:"))
+
+
 def is_running(pid: int) -> bool:
     """Whether a process is there and not stopped."""
     try:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -282,6 +282,34 @@ def test_without_root(make_split: MakeSplit, home: tuple[Path, int, int]) -> Non
     assert "NoNewPrivs:\t1" in told["status"]
     assert gone(told["facts"]["pid"])
     assert {path.stat().st_atime for path in made.files} == {1.0}
+
+
+def test_another_users_process_that_calls_itself_so_is_not_believed(
+    make_split: MakeSplit, home: tuple[Path, int, int]
+) -> None:
+    """Anybody may write anything into their own command line: neither listed, nor waited for, nor killed."""
+    folder, uid, gid = home
+    place = folder / "place"
+    place.mkdir()
+    made = make_split(1 << 16, folder=folder, scratch=True)
+    for path in (place, *made.files):
+        os.chown(path, uid, gid)
+    program = USER_PROGRAM.partition("listed =")[0] + "print(facts.pid, facts.dev)"
+    done = as_user(uid, gid, program, str(made.first), str(place))
+    pid, dev = map(int, done.stdout.split())
+    words = ["x/imgkit/expose/child.py", "imgkit-exposure", "disk.dd", str(made.first), "1", "1"]
+    words.append(f"state:dev={dev:x},guard=lease".ljust(48, "."))
+    other: dict[str, Any] = {"user": uid + 1, "group": gid, "extra_groups": []}
+    with subprocess.Popen(
+        ["/usr/bin/python3", "-c", "import time; time.sleep(600)", *words], **other
+    ) as fake:
+        wait_until(lambda: b"sleep" in Path(f"/proc/{fake.pid}/cmdline").read_bytes())
+        listed = [item.pid for item in list_exposures() if item.directory == str(place)]
+        unexpose(str(place), timeout=3600)
+        fake.kill()
+    assert listed == [pid]
+    assert fake.returncode == -signal.SIGKILL
+    assert gone(pid)
 
 
 def test_without_root_and_on_anothers_directory(make_split: MakeSplit, home: tuple[Path, int, int]) -> None:
