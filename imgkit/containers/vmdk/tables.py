@@ -6,7 +6,7 @@ import sys
 from array import array
 from typing import TYPE_CHECKING, NamedTuple
 
-from imgkit.containers.evidence_file import fill
+from imgkit.containers.evidence_file import data_ranges, fill
 from imgkit.containers.vmdk.descriptor import SECTOR
 from imgkit.containers.vmdk.stream import Span, is_table_marker, stored_grains
 from imgkit.errors import MediaReadError
@@ -128,7 +128,13 @@ class GrainTables:
         in_a_row = 0 < first < 1 << 31 and sectors == array("I", range(first, first + step * count, step))
         if not in_a_row or first * SECTOR + length > self._end:
             return False
-        return self._bytes(first * SECTOR, length) == bytes(length)
+        return self._is_zeros(first * SECTOR, length)
+
+    def _is_zeros(self, offset: int, length: int) -> bool:
+        """Whether the file has only zeros there; its holes are, without a read."""
+        with self._files.opened(self._file, 0, 0) as file:
+            stored = data_ranges(file.fd, offset + length, path=file.path, media_offset=0, first=offset)
+            return all(self._bytes(part.offset, part.length) == bytes(part.length) for part in stored)
 
     def _load(self, number: int) -> Table:
         first = self._copy("directory", self._header.directory, number)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from imgkit.containers import open_image
+from imgkit.containers.evidence_file import fill
+from imgkit.containers.vmdk import tables
 from imgkit.errors import MissingSegment, UnknownFormat
 from imgkit.image import Extent
 from tests.containers.conftest import trace
@@ -248,6 +250,23 @@ def test_two_tebibytes_cost_what_is_stored(tmp_path: Path) -> None:
         assert list(image.data_extents()) == [Extent(2000 << 30, 64 << 10)]
         assert image.read_at((2000 << 30) - 1, 3) == b"\0\7\7"
         assert not any(image.read_at(1000 << 30, 64 << 20))
+
+
+def test_tables_that_are_holes_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two copies of 65,280 grain tables, made in advance and empty but for two: 260 MiB that no file system holds."""
+    path = tmp_path / "disk.vmdk"
+    run("qemu-img", "create", "-q", "-f", "vmdk", path, "2040G")
+    run("qemu-io", "-f", "vmdk", "-c", "write -P 7 2000G 64k", "-c", "write -P 8 900G 64k", path)
+    taken = []
+
+    def counted(fd: int, offset: int, buffer: memoryview, *, path: str, media_offset: int) -> None:
+        taken.append(len(buffer))
+        fill(fd, offset, buffer, path=path, media_offset=media_offset)
+
+    monkeypatch.setattr(tables, "fill", counted)
+    with open_image(path) as image:
+        assert list(image.data_extents()) == [Extent(900 << 30, 64 << 10), Extent(2000 << 30, 64 << 10)]
+    assert sum(taken) < 4 << 20
 
 
 def test_a_table_is_read_as_little_endian(tmp_path: Path) -> None:
