@@ -191,7 +191,7 @@ def test_cells_of_other_kinds() -> None:
 def test_a_text_longer_than_a_cell_is_cut_and_says_so() -> None:
     shown = safe("y" * 65_536)
     assert shown.startswith("y" * LONGEST)
-    assert shown.endswith("[cut: 65536 characters, in full in the log]")
+    assert shown.endswith("[cut: 65536 characters, in full in the log or its enclosures]")
 
 
 def test_a_long_case(tmp_path: Path) -> None:

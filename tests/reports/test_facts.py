@@ -123,7 +123,7 @@ def test_hostile_texts_are_harmless(tmp_path: Path) -> None:
     assert "\\x1b[31mred" in text
     assert "\\u202egnp.exe" in text
     assert "two\\nlines" in text
-    assert "characters, in full in the log]" in re.sub(r"\s+", " ", text)
+    assert "characters, in full in the log or its enclosures]" in re.sub(r"\s+", " ", text)
     titles = [line for line in text.split("\n") if set(line) == {"-"}]
     assert len(titles) == 7  # no text made a heading of its own
 

@@ -328,3 +328,11 @@ def test_the_same_table_read_twice_is_no_difference(case: Case) -> None:
     exhibit = case.save().exhibits[0]
     assert len(exhibit.tables) == 2
     assert exhibit.otherwise == ()
+
+
+def test_a_long_note_is_shown_and_a_cut_one_says_where_the_rest_is(case: Case) -> None:
+    for length in (20_000, 60_000):
+        case.forge.event("note.added", case.enclose(b"word " * (length // 5) + b"end", "txt"))
+    text = said("html", case.save())
+    assert text.count("word end") == 1
+    assert "… and 10,003 more characters in the log or its enclosures" in text

@@ -57,7 +57,7 @@ def safe(text: str) -> str:
 def _cut(shown: str) -> str:
     if len(shown) <= LONGEST:
         return shown
-    return f"{shown[:LONGEST]} [cut: {len(shown)} characters, in full in the log]"
+    return f"{shown[:LONGEST]} [cut: {len(shown)} characters, in full in the log or its enclosures]"
 
 
 def _is_changed(shown: str) -> bool:

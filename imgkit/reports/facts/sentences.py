@@ -21,7 +21,7 @@ def say(sentence: str, indent: int = 0) -> Iterator[str]:
     """A sentence over as many lines as it needs, the further ones set in."""
     shown = printable(sentence)
     if len(shown) > _LONGEST:
-        shown = f"{shown[:_LONGEST]} [cut: {len(shown):,} characters, in full in the log]"
+        shown = f"{shown[:_LONGEST]} [cut: {len(shown):,} characters, in full in the log or its enclosures]"
     lead = "  " * indent
     yield from textwrap.wrap(
         shown, WIDTH, initial_indent=lead, subsequent_indent=f"{lead}  ", break_on_hyphens=False

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 LONG = 2_000  # characters of a text that are shown; the log has the rest
+NOTE = 50_000  # of a note
 GROUP = 8  # digits of a hash between which it may be wrapped
 
 _HEX = re.compile(r"[0-9a-f]{16,256}\Z")
@@ -28,12 +29,13 @@ def text(value: str, *, lines: bool = False) -> Markup:
 
     Args:
         value: Anything.
-        lines: Line ends stay line ends: in a note.
+        lines: It is a note: line ends stay line ends, and more of it is shown.
     """
-    shown, rest = value[:LONG], len(value) - LONG
+    longest = NOTE if lines else LONG
+    shown, rest = value[:longest], len(value) - longest
     shown = html.escape(shown) if shown.isprintable() else _escaped(shown, lines=lines)
     if rest > 0:
-        shown += f'<b class="e">… and {rest:,} more characters in the log</b>'
+        shown += f'<b class="e">… and {rest:,} more characters in the log or its enclosures</b>'
     return Markup(shown)
 
 
