@@ -237,7 +237,7 @@ def _notices(file: EvidenceFile, header: Header) -> tuple[str, ...]:
     found = []
     if header.nb_snapshots:
         found.append(
-            f"{file.path} holds {header.nb_snapshots} internal snapshots: the media is the active state, "
+            f"{file.path} has internal snapshots ({header.nb_snapshots}): the media is the active state, "
             "what only a snapshot has is not part of it"
         )
     if tail := header.size % _SECTOR:

@@ -146,7 +146,7 @@ def test_snapshots_are_listed_and_not_read(source: Path, tmp_path: Path) -> None
         assert [(item["id"], item["name"]) for item in listed] == [("1", "before"), ("2", "nächster Zustand")]
         assert all(item["disk_size"] == SIZE and item["vm_state_size"] == 0 for item in listed)
         assert all(abs(item["date"] - path.stat().st_mtime) < 100 for item in listed)
-        assert "2 internal snapshots" in str(image.metadata["notices"])
+        assert "internal snapshots (2)" in str(image.metadata["notices"])
 
 
 def test_facts_of_the_container(source: Path, tmp_path: Path) -> None:
