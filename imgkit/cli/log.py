@@ -60,7 +60,7 @@ def _say_record(row: Sequence[str]) -> None:
 
 
 def _row(number: int, record: Document) -> tuple[str, ...]:
-    from imgkit.custody.record import is_newer, validate
+    from imgkit.custody.schema import is_newer, validate
 
     if not is_newer(record) and (wrong := validate(record)):
         return (str(number), "", "", "", "no record of imgkit", wrong[0])

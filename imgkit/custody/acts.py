@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from imgkit.custody.record import EVENT, INTENT, OUTCOME, new_uuid, plain
+from imgkit.custody.record import new_uuid, plain
+from imgkit.custody.schema import EVENT, INTENT, OUTCOME
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

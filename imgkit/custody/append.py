@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from imgkit.custody import checkpoint_files, enclosures
 from imgkit.custody.clock import stamp
 from imgkit.custody.durable import told
-from imgkit.custody.record import INTENT, VERSION, encode, line_hash, plain, validate
+from imgkit.custody.record import encode, line_hash, plain
+from imgkit.custody.schema import INTENT, VERSION, validate
 from imgkit.custody.seal import Seal
 from imgkit.custody.state import Head
 from imgkit.custody.tail import Tail, difference, holds_since, read_tail, refuse_difference

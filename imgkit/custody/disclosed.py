@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, BinaryIO, NoReturn
 from imgkit.custody.checkpoint import BODY_LIMIT, Checkpoint
 from imgkit.custody.durable import told
 from imgkit.custody.merkle import leaf_hash, root_from_path
-from imgkit.custody.record import LINE_LIMIT, decode, is_newer, line_hash, printable
+from imgkit.custody.record import LINE_LIMIT, decode, line_hash, printable
+from imgkit.custody.schema import is_newer
 from imgkit.custody.ssh import SignatureCheck, verify_signature
 from imgkit.errors import CustodyError
 

@@ -13,7 +13,8 @@ from imgkit.custody.clock import stamp
 from imgkit.custody.durable import told
 from imgkit.custody.filesystem import holding
 from imgkit.custody.reading import lines_of, open_intents, read_opening, read_records, runs
-from imgkit.custody.record import VERSION, ZEROS, encode, line_hash, new_uuid, plain, validate
+from imgkit.custody.record import ZEROS, encode, line_hash, new_uuid, plain
+from imgkit.custody.schema import VERSION, validate
 from imgkit.custody.state import Head
 from imgkit.errors import CustodyError, OutcomeSpooled
 from imgkit.linux.files import acting_as

@@ -11,16 +11,8 @@ from typing import TYPE_CHECKING, Any
 from imgkit.custody.clock import boot_id
 from imgkit.custody.durable import told
 from imgkit.custody.enclosures import FOLDER as ENCLOSURES
-from imgkit.custody.record import (
-    LINE_LIMIT,
-    OPENING_TYPES,
-    decode,
-    decode_document,
-    is_json,
-    is_newer,
-    printable,
-    validate,
-)
+from imgkit.custody.record import LINE_LIMIT, decode, decode_document, is_json, printable
+from imgkit.custody.schema import OPENING_TYPES, is_newer, validate
 from imgkit.custody.session import process_start
 from imgkit.errors import CustodyError
 from imgkit.linux.files import acting_as

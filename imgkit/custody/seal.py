@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from imgkit.custody.record import OUTCOME, decode
+from imgkit.custody.record import decode
+from imgkit.custody.schema import OUTCOME
 from imgkit.errors import CustodyError
 
 if TYPE_CHECKING:

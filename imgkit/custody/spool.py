@@ -12,16 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from imgkit.custody.acts import Intent, event_fields, intent_fields, late, outcome_fields
 from imgkit.custody.clock import stamp
-from imgkit.custody.record import (
-    INTENT,
-    OUTCOME,
-    ZEROS,
-    decode_document,
-    encode_document,
-    new_uuid,
-    plain,
-    validate,
-)
+from imgkit.custody.record import ZEROS, decode_document, encode_document, new_uuid, plain
+from imgkit.custody.schema import INTENT, OUTCOME, validate
 from imgkit.errors import CustodyError
 
 if TYPE_CHECKING:

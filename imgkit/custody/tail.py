@@ -7,7 +7,8 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from imgkit.custody.record import ZEROS, decode, is_json, is_newer, line_hash
+from imgkit.custody.record import ZEROS, decode, is_json, line_hash
+from imgkit.custody.schema import is_newer
 from imgkit.errors import CustodyError
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from imgkit.custody.log import CustodyLog
-from imgkit.custody.record import printable, validate
+from imgkit.custody.record import printable
+from imgkit.custody.schema import validate
 from imgkit.errors import CustodyError, UsageError
 from imgkit.examination.cases import identity_in
 from imgkit.examination.checkpointing import checkpoint_by_policy

@@ -13,7 +13,8 @@ from imgkit.custody.durable import told
 from imgkit.custody.possession import Person
 from imgkit.custody.reading import lines_of, read_records
 from imgkit.custody.receipts import find_receipt
-from imgkit.custody.record import MALFORMED, line_hash, printable, validate
+from imgkit.custody.record import MALFORMED, line_hash, printable
+from imgkit.custody.schema import validate
 from imgkit.custody.verify import verify_log
 from imgkit.errors import CustodyError, UsageError
 from imgkit.examination.bagging import CASE, RECEIPT, counting, find_offer

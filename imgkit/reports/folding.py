@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from imgkit.custody.record import OPENING_TYPES, ZEROS, is_newer, validate
+from imgkit.custody.record import ZEROS
+from imgkit.custody.schema import OPENING_TYPES, is_newer, validate
 from imgkit.custody.verify.lines import Kind
 from imgkit.errors import CustodyError
 from imgkit.reports.digests import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from imgkit.custody.record import EVENT, INTENT, OUTCOME
+from imgkit.custody.schema import EVENT, INTENT, OUTCOME
 from imgkit.reports.acts import Act, Correction, Session
 from imgkit.reports.values import actor, in_words, mapping, moment, number, session, text, with_enclosed
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from imgkit.custody.record import TYPES
+from imgkit.custody.schema import TYPES
 from imgkit.custody.verify import CODES, verify_log
 
 DOCS = Path(__file__).parent.parent.parent / "docs"

@@ -10,23 +10,21 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from imgkit.custody import record as module
+from imgkit.custody import schema
 from imgkit.custody.record import (
     DEPTH_LIMIT,
     INTEGER_LIMIT,
     LINE_LIMIT,
-    TYPES,
     ZEROS,
     decode,
     encode,
     is_json,
-    is_newer,
     line_hash,
     path_fields,
     path_of,
     plain,
-    validate,
 )
+from imgkit.custody.schema import TYPES, is_newer, validate
 from imgkit.errors import CustodyError
 
 UUID = "6f1ed002-ab55-4d4c-9d4e-0a4c9d4e0a4c"
@@ -225,9 +223,9 @@ def test_missing_fields_are_named(key: str) -> None:
 )
 def test_the_quick_look_accepts_nothing_the_slow_one_refuses(changes: dict[str, Any]) -> None:
     record = SOUND | changes
-    if module._is_sound(record):
+    if schema._is_sound(record):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(module, "_is_sound", lambda _record: False)
+            patch.setattr(schema, "_is_sound", lambda _record: False)
             assert validate(record) == []
 
 

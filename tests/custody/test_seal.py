@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from imgkit.custody.record import EVENT, INTENT, TYPES
+from imgkit.custody.schema import EVENT, INTENT, TYPES
 from imgkit.custody.seal import TAKEN_BY_A_SEALED_LOG
 from imgkit.errors import CustodyError
 

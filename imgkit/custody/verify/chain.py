@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from imgkit.custody.record import ZEROS, is_newer, validate
+from imgkit.custody.record import ZEROS
+from imgkit.custody.schema import is_newer, validate
 from imgkit.custody.verify.lines import Kind
 
 if TYPE_CHECKING:
