@@ -133,6 +133,7 @@ def mount(
     as_json: options.JsonOption = False,
 ) -> int:
     """Attach and mount partitions read-only; without -p every one that can be mounted."""
+    options.check_named(directory)
     options.check_sector_size(sector_size)
     with (
         options.open_examination(case, examiner, exhibit, reason) as examination,

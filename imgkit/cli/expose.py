@@ -31,6 +31,7 @@ def expose(
     as_json: options.JsonOption = False,
 ) -> int:
     """Show the media of an image as one read-only file in DIR, for other tools; needs no root."""
+    options.check_named(directory)
     with (
         options.open_examination(case, examiner, exhibit, reason) as examination,
         examination.evidence(image) as evidence,
@@ -70,6 +71,8 @@ def unexpose(
     from imgkit.examination.presence import be_present
     from imgkit.examination.unexposing import Unexposing
 
+    for directory in directories:
+        options.check_named(directory)
     presence = be_present(examiner=examiner, argv=None, ask=options.asker())
     with presence.session:
         unexposing = Unexposing(presence, reason=reason, notify=notice)

@@ -65,6 +65,18 @@ PartitionOption = Annotated[
 SECTOR_SIZES = (512, 1024, 2048, 4096)
 
 
+def check_named(directory: str | None) -> None:
+    """Refuse the empty name that an unset variable of a shell leaves: it would mean the working directory.
+
+    Raises:
+        UsageError: As said.
+    """
+    from imgkit.errors import UsageError
+
+    if directory == "":
+        raise UsageError("the name of the directory is empty", hint="name it, or . for the one you are in")
+
+
 def check_sector_size(value: int | None) -> None:
     """Refuse what is no sector size.
 

@@ -54,3 +54,12 @@ def test_any_name_of_an_image_does(person: Imgkit, split: tuple[Path, Path], ste
             assert stem.startswith(name.removesuffix(".raw"))
             assert (person.folder / "seen" / name).read_bytes() == image.read_bytes()
         run("unexpose", "seen").ended(0)
+
+
+def test_an_empty_name_is_no_directory(person: Imgkit, split: tuple[Path, Path]) -> None:
+    """`expose disk.E01 "$unset"` in an empty directory would put it there."""
+    empty = person.folder / "empty"
+    empty.mkdir(mode=0o777)
+    for words in (("expose", split[1], ""), ("unexpose", ""), ("mount", split[0], "")):
+        assert "the name of the directory is empty" in person(*words, cwd=empty).ended(2).err
+    assert str(empty) not in mounted()
