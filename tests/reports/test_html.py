@@ -229,6 +229,8 @@ def test_a_failed_log_says_so_first(tmp_path: Path) -> None:
     assert "The log FAILED its verification." in html
     assert "CHAIN_BREAK" in html.partition("FAILED its verification")[2][:600]
     assert html.index('id="findings"') < html.index('id="proof"')
+    style = html.partition("</style>")[0]
+    assert "; verification: FAILED" in style, "each printed page says so at its foot"
 
 
 def test_a_sound_log_is_said_to_be_in_order_with_its_warnings(tmp_path: Path) -> None:

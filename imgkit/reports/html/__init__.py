@@ -57,7 +57,8 @@ def _style(case: CaseView) -> str:
     """The style sheet, with the foot of the printed pages; only digits and words of ours come into it."""
     style = files("imgkit.reports.html").joinpath("report.css").read_text("ascii")
     log = case.log if _UUID.match(case.log) else "unknown"
-    return style.replace("LOG-LINES", f"log {log}, {case.covered}, head {case.head[:16]}")
+    verdict = "" if case.verdict == "in order" else f"; verification: {case.verdict}"
+    return style.replace("LOG-LINES", f"log {log}, {case.covered}, head {case.head[:16]}{verdict}")
 
 
 def _sections(case: CaseView) -> Iterator[Markup]:
