@@ -273,7 +273,8 @@ def _exhibit_rows(item: Document) -> Iterator[tuple[str, str]]:
     first = {(own["of"], own["digest"]): own for own in reversed(item["own"])}
     for own in sorted(first.values(), key=lambda own: own["line"]):
         yield f"line {own['line']}", f"{own['of']} {own['digest']}"
-    yield "verified", f"{item['verdict']} (line {item['verdict_line']})" if item["verdict"] else "never"
+    verdict = handover.VERDICTS.get(item["verdict"], item["verdict"])
+    yield "verified", f"{verdict} (line {item['verdict_line']})" if verdict else "never"
 
 
 def _possession_rows(held: Document | None) -> Iterator[tuple[str, str]]:

@@ -8,7 +8,7 @@ import typer
 
 from imgkit.cli import options
 from imgkit.cli.checkpoint import SignerOption
-from imgkit.cli.handover import AuthorisedOption, SealsOption
+from imgkit.cli.handover import AuthorisedOption, SealsOption, seals_of
 from imgkit.cli.output import emit, say
 from imgkit.errors import UsageError
 
@@ -39,10 +39,10 @@ def store(
 
     if not place.strip():
         raise UsageError("the place is empty")
-    allowed = people(authorised, "--authorised")
+    allowed, seals = people(authorised, "--authorised"), seals_of(seal)
     with options.open_examination(case, examiner, None, reason) as examination:
         document = record_stored(
-            examination, exhibit, place=place, seals=seal or (), condition=condition, authorised=allowed
+            examination, exhibit, place=place, seals=seals, condition=condition, authorised=allowed
         )
     _show(
         document,

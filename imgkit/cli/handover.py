@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 
 _HANG = 13  # where the text of a fact begins
-_VERDICTS = {
+VERDICTS = {
     "mismatch": "MISMATCH: it is not what was recorded",
     "unreadable": "UNREADABLE: a part of it cannot be read",
     "no-reference": "read, but no digest is known to compare with",
@@ -138,7 +138,7 @@ def transfer(
             method=method,
             place=place,
             condition=condition,
-            seals=tuple(seal or ()),
+            seals=seals_of(seal),
             images=places,
             rehash=not not_rehashed,
             with_images=with_images,
@@ -161,7 +161,7 @@ def _told_transfer(document: Document, *, quiet: bool) -> int:
     verdicts = document["verdicts"]
     if document["transferred"] is None:
         for name in document["refused"]:
-            notice(f"{name}: {_VERDICTS.get(verdicts[name], verdicts[name])}")
+            notice(f"{name}: {VERDICTS.get(verdicts[name], verdicts[name])}")
         notice("nothing was handed over; to hand it over as it is: --not-rehashed --reason TEXT")
         return MISMATCH if "mismatch" in verdicts.values() else TROUBLE
     if not quiet:
@@ -237,7 +237,7 @@ def receive(
         method=method,
         place=place,
         condition=condition,
-        seals=tuple(seal or ()),
+        seals=seals_of(seal),
         authorised=tuple(people(authorised, "--authorised")),
         back=output,
         signer=signer,
@@ -267,11 +267,11 @@ def _told_receive(document: Document, *, quiet: bool, wants_receipt: bool) -> in
         for one in document["exhibits"]:
             name = one.get("exhibit", "no exhibit here yet")
             verdict = one.get("verdict", "NOT RE-HASHED")
-            say(f"{one['theirs']}: {name}, {_VERDICTS.get(verdict, verdict)}")
+            say(f"{one['theirs']}: {name}, {VERDICTS.get(verdict, verdict)}")
         for text in document["warnings"]:
             say(f"their log    {text}", hang=_HANG)
         say(f"receipt      {document['receipt']}")
-        say(f"             {_where_receipt(document)}", hang=_HANG)
+        say(f"{' ' * _HANG}{_where_receipt(document)}", hang=0)
     if "mismatch" in verdicts:
         return MISMATCH
     unwritten = wants_receipt and document["receipt_for_giver"] is None
@@ -282,6 +282,17 @@ def _where_receipt(document: Document) -> str:
     giver = document["from"]["name"]
     path = document["receipt_for_giver"] or document["receipt_file"]
     return f"send this line to {giver}, who keeps it; it is in {path}"
+
+
+def seals_of(numbers: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the seals that are named.
+
+    Raises:
+        UsageError: One has no number.
+    """
+    if any(not number.strip() for number in numbers or ()):
+        raise UsageError("a --seal has no number")
+    return tuple(numbers or ())
 
 
 def _check_reason(not_rehashed: bool, reason: str | None) -> None:

@@ -119,6 +119,11 @@ def test_stored_and_shown(imgkit: Imgkit, case: str) -> None:
     assert gaps(imgkit) == []
 
 
+def test_a_seal_has_a_number(imgkit: Imgkit, case: str) -> None:
+    done = run(imgkit, JANE, "case", "store", "EX1", "--place", "safe", "--seal", " ").ended(2)
+    assert "a --seal has no number" in done.err
+
+
 def test_disposed_of_by_another_and_used_afterwards(imgkit: Imgkit, case: str) -> None:
     words = ("case", "dispose", "EX1", "--method", "shredded", "--witness", CAROL, "--authority", "court")
     assert "CUSTODY_GAP" in run(imgkit, BOB, *words).ended(0).err
