@@ -21,40 +21,45 @@ Document = dict[str, Any]
 SCHEMA = "imgkit.log.timestamp.v1"
 
 
+UrlOption = Annotated[
+    str | None,
+    typer.Option("--url", metavar="URL", help="The authority; else that of imgkit.toml.", show_default=False),
+]
+RequestOption = Annotated[
+    str | None,
+    typer.Option(
+        "--request",
+        metavar="FILE",
+        help="Write the query here, for another machine; with --reply: what was asked.",
+        show_default=False,
+    ),
+]
+ReplyOption = Annotated[
+    str | None,
+    typer.Option("--reply", metavar="FILE", help="Take in what an authority replied.", show_default=False),
+]
+NumberOption = Annotated[
+    int | None,
+    typer.Option("--checkpoint", metavar="N", help="Which one; else the last.", show_default=False),
+]
+RootsOption = Annotated[
+    str | None,
+    typer.Option("--tsa-roots", metavar="FILE", help="PEM certificates that you trust.", show_default=False),
+]
+NameOption = Annotated[
+    str | None,
+    typer.Option("--name", metavar="NAME", help="What to call the authority's files.", show_default=False),
+]
+
+
 def timestamp(
     log: options.LogArgument = None,
-    url: Annotated[
-        str | None,
-        typer.Option(
-            "--url", metavar="URL", help="The authority; else that of imgkit.toml.", show_default=False
-        ),
-    ] = None,
-    request: Annotated[
-        str | None,
-        typer.Option(
-            "--request",
-            metavar="FILE",
-            help="Write the query here, for another machine; with --reply: what was asked.",
-            show_default=False,
-        ),
-    ] = None,
-    reply: Annotated[
-        str | None,
-        typer.Option(
-            "--reply", metavar="FILE", help="Take in what an authority replied.", show_default=False
-        ),
-    ] = None,
-    number: Annotated[
-        int | None,
-        typer.Option("--checkpoint", metavar="N", help="Which one; else the last.", show_default=False),
-    ] = None,
+    url: UrlOption = None,
+    request: RequestOption = None,
+    reply: ReplyOption = None,
+    number: NumberOption = None,
     roots: RootsOption = None,
-    name: Annotated[
-        str | None,
-        typer.Option(
-            "--name", metavar="NAME", help="What to call the authority's files.", show_default=False
-        ),
-    ] = None,
+    name: NameOption = None,
     reason: options.ReasonOption = None,
     case: options.CaseOption = None,
     examiner: options.ExaminerOption = None,
