@@ -1,17 +1,22 @@
 """Sections that say something of the media: https://github.com/libyal/libewf/blob/main/documentation/ (EWF specification).
 
-Hash, Digest, Error2 and Session. What fails its Adler-32 is told and never used; the media does not need it.
+Hash, Digest, xhash, Error2 and Session. What fails its Adler-32 is told and never used; the media does not need it.
 """
 
 from __future__ import annotations
 
+import re
 import struct
+import zlib
 from zlib import adler32
 
 _ERROR_HEADER, _ERROR_ENTRY = 520, struct.Struct("<II")
 _SESSION_HEADER, _SESSION_ENTRY = 36, struct.Struct("<II24x")
 _MOST_ENTRIES = 65536  # of acquisition errors or sessions that are shown
 _AUDIO = 1
+_LARGEST_XHASH = 64 << 10  # bytes of text
+_XHASH = re.compile(rb"<(MD5|SHA1|SHA256)>\s*([0-9A-Fa-f]+)\s*</\1>", re.IGNORECASE)
+_LENGTHS = {"md5": 32, "sha1": 40, "sha256": 64}  # hex digits
 
 
 class Damaged(ValueError):
@@ -36,6 +41,26 @@ def parse_digest(body: bytes) -> dict[str, str]:
     """
     _check(body, 0, 76)
     return _stated(md5=body[:16], sha1=body[16:36])
+
+
+def parse_xhash(body: bytes) -> dict[str, str]:
+    """Digests of an xhash section: flat elements of an XML text, compressed; the only place of EWF-X for a SHA-1.
+
+    Raises:
+        Damaged: It cannot be inflated (zlib's checksum guards it), is too long, or states something that is no digest.
+    """
+    inflater = zlib.decompressobj()
+    try:
+        text = inflater.decompress(body, _LARGEST_XHASH)
+    except zlib.error as error:
+        raise Damaged(f"it cannot be inflated: {error}") from error
+    if not inflater.eof:
+        raise Damaged(f"it is cut short or holds more than {_LARGEST_XHASH} bytes of text")
+    found = {name.decode().lower(): value.decode().lower() for name, value in _XHASH.findall(text)}
+    for name, value in found.items():
+        if len(value) != _LENGTHS[name]:
+            raise Damaged(f"it states a {name} of {len(value)} digits")
+    return {name: value for name, value in found.items() if value.strip("0")}
 
 
 def parse_errors(body: bytes) -> list[tuple[int, int]]:

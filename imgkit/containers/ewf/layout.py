@@ -17,6 +17,7 @@ from imgkit.containers.ewf.facts import (
     parse_errors,
     parse_hash,
     parse_sessions,
+    parse_xhash,
 )
 from imgkit.containers.ewf.sections import DESCRIPTOR, SegmentReader, sections, segment_number
 from imgkit.containers.ewf.volume import (
@@ -264,8 +265,7 @@ class _Scan:
 
     def _hash(self, reader: SegmentReader, section: Section) -> None:
         body = _body(reader, section)
-        found = parse_digest(body) if section.kind == "digest" else parse_hash(body)
-        for name, value in found.items():
+        for name, value in _DIGESTS[section.kind](body).items():
             stated = self.layout.digests.setdefault(name, value)
             if stated != value:
                 self.layout.disputed[name] = value
@@ -331,6 +331,7 @@ class _Scan:
             )
 
 
+_DIGESTS = {"hash": parse_hash, "digest": parse_digest, "xhash": parse_xhash}
 _FACTS = {
     "volume": _Scan._volume,
     "disk": _Scan._volume,
@@ -340,7 +341,7 @@ _FACTS = {
     "xheader": _Scan._header,
     "hash": _Scan._hash,
     "digest": _Scan._hash,
-    "xhash": lambda _scan, _reader, _section: None,
+    "xhash": _Scan._hash,
     "error2": _Scan._errors,
     "session": _Scan._session,
 }

@@ -142,10 +142,7 @@ def _section(reader: SegmentReader, offset: int) -> Section:
     if not sound:
         if kind in _OPTIONAL and agreed and following < reader.size:
             return Section(kind, offset, following, "its descriptor fails its Adler-32")
-        raise CorruptImage(
-            f"the descriptor of a section at {offset} of {reader.path} fails its Adler-32",
-            hint="nothing after it in this segment can be found; copy the segment again from the source",
-        )
+        raise _unsound(reader.path, offset, raw)
     if kind in {"ltree", "ltypes"}:
         raise UnknownFormat(
             f"{reader.path} is an L01 (EWF logical evidence), which imgkit does not read",
@@ -159,6 +156,18 @@ def _section(reader: SegmentReader, offset: int) -> Section:
     if following > reader.size:
         raise reader.short(f"its {_shown(kind)} section at {offset} goes on", following)
     return Section(kind, offset, following)
+
+
+def _unsound(path: str, offset: int, raw: bytes) -> CorruptImage:
+    if not any(raw):  # ewfacquire writes the descriptor of the chunks once it has them all
+        return CorruptImage(
+            f"zeros stand at {offset} of {path} where a section should begin",
+            hint="the acquisition was not finished, or the copy is not whole: copy the segment again from the source",
+        )
+    return CorruptImage(
+        f"the descriptor of a section at {offset} of {path} fails its Adler-32",
+        hint="nothing after it in this segment can be found; copy the segment again from the source",
+    )
 
 
 def _shown(kind: str) -> str:

@@ -148,6 +148,14 @@ def test_sha1_of_the_digest_section(tmp_path: Path) -> None:
         ]
 
 
+def test_sha1_that_only_the_xhash_section_states(tmp_path: Path) -> None:
+    paths = acquire(tmp_path, "ewfx", "fast", 64, "1.5GiB")
+    with open_image(paths[0]) as image:
+        assert [str(digest) for digest in image.stored_digests] == [
+            f"{name}:{hashlib.new(name, media()).hexdigest()}" for name in ("md5", "sha1")
+        ]
+
+
 def test_ewfexport_agrees(tmp_path: Path) -> None:
     paths = acquire(tmp_path, "encase5", "best", 64, "1MiB")
     command = ["ewfexport", "-u", "-q", "-f", "raw", "-t", str(tmp_path / "out"), str(paths[0])]

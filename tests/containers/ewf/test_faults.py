@@ -298,6 +298,16 @@ def test_a_symlink_that_leads_nowhere_is_a_segment_that_is_missing(layout: Layou
         open_image(layout.paths[0])
 
 
+def test_an_acquisition_that_was_not_finished_is_called_that(layout: Layout) -> None:
+    """Where ewfacquire was killed it leaves zeros for the descriptor of the sectors section, and chunks behind it."""
+    section = layout.find("sectors", segment=5)
+    br.put(layout, 5, section.offset, bytes(section.payload - section.offset))
+    os.truncate(layout.paths[5], section.end - 4000)
+    with pytest.raises(CorruptImage, match=f"zeros stand at {section.offset} of {layout.paths[5]}") as raised:
+        open_image(layout.paths[0])
+    assert "was not finished" in str(raised.value.hint)
+
+
 def test_identifiers_that_differ_are_written_as_info_writes_them(layout: Layout) -> None:
     br.swapped_with_other_set(layout)
     with pytest.raises(MissingSegment, match=r"that of .* is 03020100-0504-0706-0809-0a0b0c0d0e0f"):

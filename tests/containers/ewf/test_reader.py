@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -20,7 +20,14 @@ from imgkit.containers.ewf.chunks import Chunks
 from imgkit.errors import CorruptImage, CorruptMedia, MediaReadError, MissingSegment
 from imgkit.image import Extent
 from tests.containers.ewf_sparse import write_sparse_ewf
-from tests.containers.ewf_writer import COMPRESSED, Recipe, checked, descriptor, volume_data, write_ewf
+from tests.containers.ewf_writer import (
+    COMPRESSED,
+    Recipe,
+    checked,
+    descriptor,
+    volume_data,
+    write_ewf,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -341,39 +348,6 @@ def test_a_table_that_changes_after_its_check_is_refused(
 
 
 # --- what the set says of itself ---
-
-
-def test_errors_and_sessions_are_shown_in_bytes(tmp_path: Path) -> None:
-    recipe = Recipe(errors=[(10, 2), (100, 64)], sessions=[(0, 16), (1, 100)], media_type=3, granularity=8)
-    layout = write_ewf(tmp_path, noise(200 * 512), recipe)
-    with open_image(layout.paths[0]) as image:
-        shown = image.metadata
-        assert shown["acquisition_errors"] == (
-            {"offset": 5120, "length": 1024},
-            {"offset": 51200, "length": 32768},
-        )
-        tracks: Any = shown["sessions"]
-        assert [(item["kind"], item["offset"], item["length"]) for item in tracks] == [
-            ("data", 16 * 512, 84 * 512),
-            ("audio", 100 * 512, 100 * 512),
-        ]
-        assert shown["tracks"] == tracks[1:]
-        facts = shown["container"]
-        assert isinstance(facts, dict)
-        assert (facts["media_type"], facts["error_granularity"]) == ("optical", 8)
-
-
-def test_digests_that_contradict_each_other_are_both_offered(tmp_path: Path) -> None:
-    layout = write_ewf(tmp_path, bytes(512), Recipe(stored_md5=b"A" * 16, stored_sha1=True))
-    digest = layout.find("digest").payload
-    body = bytearray(layout.paths[0].read_bytes())
-    body[digest : digest + 80] = checked(b"B" * 16 + bytes(20) + bytes(40))
-    layout.paths[0].write_bytes(body)
-    with open_image(layout.paths[0]) as image:
-        assert [str(item) for item in image.stored_digests] == ["md5:" + "42" * 16, "md5:" + "41" * 16]
-        notices = image.metadata["notices"]
-        assert isinstance(notices, tuple)
-        assert "another section states" in notices[0]
 
 
 def test_a_sector_size_that_the_user_states(tmp_path: Path) -> None:
