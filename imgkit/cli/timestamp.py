@@ -42,10 +42,6 @@ NumberOption = Annotated[
     int | None,
     typer.Option("--checkpoint", metavar="N", help="Which one; else the last.", show_default=False),
 ]
-RootsOption = Annotated[
-    str | None,
-    typer.Option("--tsa-roots", metavar="FILE", help="PEM certificates that you trust.", show_default=False),
-]
 NameOption = Annotated[
     str | None,
     typer.Option("--name", metavar="NAME", help="What to call the authority's files.", show_default=False),
