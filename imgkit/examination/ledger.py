@@ -9,6 +9,7 @@ from imgkit.custody.possession import Possession
 from imgkit.custody.record import MALFORMED, path_of
 from imgkit.errors import CustodyError, UsageError
 from imgkit.examination.devices import is_same_device
+from imgkit.examination.verdicts import learn_verdict
 from imgkit.hashing import Digest
 from imgkit.image import Extent
 
@@ -16,10 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 Record = dict[str, Any]
-
-# Verdicts of `verify`, the worst first; a word that is none of them counts as the worst.
-_VERDICTS = ("mismatch", "unreadable", "no-reference", "unchanged", "match")
-_DIFFERS = ("mismatch", "unreadable")  # what one part says so, the image is
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +184,7 @@ class Ledger:
         if exhibit is not None and kind in ("evidence.hashed", "evidence.verified"):
             _learn_digests(exhibit, record)
         if exhibit is not None and kind == "evidence.verified":
-            _learn_verdict(exhibit, record)
+            learn_verdict(exhibit, record)
         if exhibit is not None and done:
             _learn_files(exhibit, record["data"])
         if kind == "evidence.attached" and done:
@@ -382,22 +379,3 @@ def _learn_digests(exhibit: Exhibit, record: Record) -> None:
     for name, value in data.get("digests", {}).items():
         of, line, sectors = data["of"], record["seq"], data.get("sector_size")
         exhibit.own.append(OwnDigest(of, Digest(name, value), line, extent, sectors, matched))
-
-
-def _learn_verdict(exhibit: Exhibit, record: Record) -> None:
-    """The verdict of a run: the worst of all its parts and images, or `overall`, which its last part states."""
-    data, session = record["data"], record.get("session")
-    verdict = data.get("overall") or data.get("verdict")
-    if verdict is None:
-        return
-    stands = exhibit.checking[1] if exhibit.checking and exhibit.checking[0] == session else None
-    if "overall" in data or verdict in _DIFFERS:
-        stands = min(stands or verdict, verdict, key=_badness)
-        exhibit.checked = (record["seq"], stands)
-    elif stands is None and data.get("of") == "media":
-        exhibit.checked = (record["seq"], verdict)
-    exhibit.checking = (session, stands)
-
-
-def _badness(verdict: str) -> int:
-    return _VERDICTS.index(verdict) if verdict in _VERDICTS else -1
