@@ -139,7 +139,7 @@ def _open(
 ) -> Image:
     """Open what `file` is of; `descendants` are the files that build upon it, `container` what they say it is."""
     parent = partial(_open_parent, file.path, (*descendants, file.stat))
-    probes = CONTAINERS if container != RawImage.format else (_open_block_device, _open_forced_raw)
+    probes = CONTAINERS if container != RawImage.format else (_open_forced_raw,)
     try:
         for open_container in probes:
             image = open_container(file, sector_size, parent)
@@ -171,13 +171,19 @@ def _open_parent(
             )
             raise IncompleteChain(f"{child} builds upon {where}, which is not there", hint=hint) from error
         raise
+    if file.is_block_device:  # no device of this machine is what an image of another was made with
+        file.close()
+        raise IncompleteChain(
+            f"{child} builds upon {where}, a device of this machine",
+            hint="make an image of the device that is meant, and name that in a copy of the image that builds upon it",
+        )
     circle = any(file.is_same_file(other) for other in descendants)
     if circle or len(descendants) > _LONGEST_CHAIN:
         file.close()
         why = "builds upon itself" if circle else f"builds upon a chain of more than {_LONGEST_CHAIN} images"
         raise IncompleteChain(f"{child} {why}")
     image = _open(file, None, descendants, container)
-    if container is not None and image.format not in {container, BlockDeviceImage.format}:
+    if container is not None and image.format != container:
         found = image.format
         image.close()
         raise IncompleteChain(f"{child} builds upon {where}, a {container} it says, but that is {found}")

@@ -21,7 +21,7 @@ class OpenParent(Protocol):
                 `Image.format`: anything else is refused. None: content decides.
 
         Raises:
-            IncompleteChain: It is absent, it is one of its own descendants, or the chain is too long.
+            IncompleteChain: It is absent or a device, it is one of its own descendants, or the chain is too long.
             ImageError, NotPermitted: As open_image.
         """
 

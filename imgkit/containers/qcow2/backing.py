@@ -107,7 +107,7 @@ def _refuse_doubtful(path: str, header: Header, parent: Image) -> None:
     as_raw = (
         -(-parent.segments[0].size // _SECTOR) * _SECTOR
     )  # what QEMU makes an overlay of a raw file as large as
-    if parent.format in {"raw", "block-device", "split-raw"} or as_raw != header.size:
+    if parent.format in {"raw", "split-raw"} or as_raw != header.size:
         return
     raise IncompleteChain(
         f"{path} does not state the format of its backing file {parent.path}, which looks like {parent.format} "

@@ -25,6 +25,7 @@ from tests.containers.qcow2.qemu import (
     poke,
 )
 from tests.containers.qcow2.test_differential import check_against
+from tests.containers.test_block_device import loop_device
 
 if TYPE_CHECKING:
     from imgkit.image import Image
@@ -156,6 +157,22 @@ def test_name_of_no_file(tmp_path: Path, name: str) -> None:
         open_image(path)
     assert name in caught.value.message
     assert caught.value.hint
+
+
+@pytest.mark.live
+@pytest.mark.parametrize("kind", ["qcow2", "raw", None])
+def test_a_device_is_refused(live: None, tmp_path: Path, kind: str | None) -> None:
+    """A logical volume can hold a qcow2: read as raw, what it stores would pass for what a guest saw."""
+    below = io(create(tmp_path / "below.qcow2", "1M"), "write -P 5 0 1M")
+    before = set(os.listdir("/proc/self/fd"))
+    with loop_device(below, 512) as device:
+        path = overlay(tmp_path / "d.qcow2", device, "1M", "-u", kind=kind)
+        with pytest.raises(
+            IncompleteChain, match=f"builds upon {device}, a device of this machine"
+        ) as caught:
+            open_image(path)
+    assert caught.value.hint
+    assert set(os.listdir("/proc/self/fd")) == before
 
 
 def test_absent(chain: list[Path]) -> None:
