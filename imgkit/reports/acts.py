@@ -125,6 +125,8 @@ class Act:
         error: What went wrong, or empty.
         late: Whether a line of it was written after the fact.
         at: When it was done, where that was recorded late.
+        begun: When it was begun, as far as the log says: before its first line was written, where that one is late.
+        written: When the last late line of it was written, or None.
         reconciled: Lines of `op.reconciled` about it.
         corrections: What was said later of its lines.
     """
@@ -149,6 +151,8 @@ class Act:
     error: str
     late: bool
     at: Moment | None
+    begun: Moment
+    written: Moment | None
     reconciled: tuple[int, ...]
     corrections: tuple[Correction, ...]
 

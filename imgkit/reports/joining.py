@@ -86,6 +86,8 @@ class Joined:
             error=self._error(closed),
             late=bool(late),
             at=moment(late[-1]["data"]["at"]) if late else None,
+            begun=moment(record["data"]["at"] if "late" in record else record["time"]),
+            written=moment(late[-1]["time"]) if late else None,
             reconciled=tuple(one.number for one in reconciled),
             corrections=tuple(
                 found for one in (line, end) if one is not None for found in self._said_of(one.number)

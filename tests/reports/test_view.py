@@ -56,6 +56,17 @@ def test_a_late_outcome_says_when_it_was(case: Case) -> None:
     act = case.save().acts[-1]
     assert act.late
     assert act.when.utc == AT["utc"]
+    assert act.begun == act.time, "its intent was not late"
+    assert act.written == act.ended
+
+
+def test_an_act_that_is_late_as_a_whole_was_begun_when_it_says(case: Case) -> None:
+    earlier = {"at": {**AT, "utc": "2026-05-01T07:00:00.000000Z"}}
+    op = case.forge.intent("evidence.hashed", {"of": "media"} | earlier, late=True)
+    case.forge.outcome(op, "evidence.hashed", DIGESTS | {"at": AT}, late=True)
+    act = case.save().acts[-1]
+    assert (act.begun.utc, act.when.utc) == ("2026-05-01T07:00:00.000000Z", AT["utc"])
+    assert act.written == act.ended
 
 
 def test_an_outcome_that_nothing_announced_stands_alone(case: Case) -> None:

@@ -196,6 +196,25 @@ def test_a_guard_is_no_proof(case: Case) -> None:
     assert "Guard: none: nothing kept others from writing to its files." in text
 
 
+def test_a_late_outcome_does_not_move_when_the_act_began(case: Case) -> None:
+    op = case.forge.intent("evidence.hashed", {"of": "media"})  # line 4, written at 09:00:04
+    case.forge.event("note.added", case.enclose(b"meanwhile", "txt"))
+    when = {"utc": "2026-05-01T09:00:04.500000Z", "tz": "+02:00", "boot_us": 1, "boot_id": "b", "sync": "ok"}
+    done = {"of": "media", "digests": {"sha256": SHA256}, "at": when}
+    case.forge.outcome(op, "evidence.hashed", done, late=True)  # line 6
+    view = case.save()
+    began, written = (view.acts[-2].time, view.acts[-2].ended)
+    assert f"recorded late, {written}" in said("html", view)
+    facts = said("facts", view)
+    assert (
+        f"begun {began}, ended 2026-05-01 09:00:04 UTC (+02:00) (recorded late, {written}): [lines 4, 6]"
+        in facts
+    )
+    assert f'"uco-action:startTime": {{"@type": "xsd:dateTime", "@value": "{began.utc}"}}' in said(
+        "case_uco", view
+    )
+
+
 # -- hand-overs and statements ---------------------------------------------------------------------
 
 

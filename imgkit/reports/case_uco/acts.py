@@ -50,7 +50,7 @@ class Acts:
             core_description=strings(self._words(act)),
             core_externalReference=[self._line(act.line, act.hash), *self._outcome(act)],
             action_actionStatus="Complete/Finish" if act.is_event else _STATUS.get(act.result, "Unknown"),
-            action_startTime=time((act.at or act.time).utc),
+            action_startTime=time(act.begun.utc),
             action_endTime=self._end(act),
             action_performer=people[0],
             action_participant=unique(people[1:]),
@@ -74,7 +74,7 @@ class Acts:
 
     def _end(self, act: Act) -> Ref | None:
         if act.is_event:
-            return time((act.at or act.time).utc)
+            return time(act.begun.utc)
         return time(act.when.utc) if act.ended else None
 
     def _words(self, act: Act) -> Iterator[str]:
@@ -84,8 +84,8 @@ class Acts:
                 yield f"{key}: {said}"
         if not act.is_event:
             yield f"result: {act.result}"
-        if act.late:
-            yield f"recorded late, at {act.time.utc}"
+        if act.written is not None:
+            yield f"recorded late, at {act.written.utc}"
         if act.time.sync != "ok":
             yield "nothing kept the clock right"
         for line in act.reconciled:

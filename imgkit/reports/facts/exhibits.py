@@ -101,8 +101,9 @@ def _computed(group: Sequence[OwnDigest]) -> Iterator[str]:
         else ""
     )
     yield from say(
-        f"Digests of {part(first.of)}{place}, computed by {act.actor} with {tool(act)}, begun {act.time}, "
-        f"ended {act.ended or 'at a time not recorded'}: {at(act.lines)}",
+        f"Digests of {part(first.of)}{place}, computed by {act.actor} with {tool(act)}, begun {act.begun}, "
+        f"ended {act.when if act.ended else 'at a time not recorded'}"
+        f"{f' (recorded late, {act.written})' if act.written else ''}: {at(act.lines)}",
         1,
     )
     for own in group:

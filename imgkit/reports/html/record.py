@@ -207,7 +207,7 @@ def _clock(act: Act) -> Iterator[Markup]:
     if act.time.sync not in ("", "ok"):
         yield el("small", " clock not synchronised")
     if act.late:
-        yield el("small", f" recorded late, {stamp(act.time)}")
+        yield el("small", f" recorded late, {stamp(act.written)}")
 
 
 def _result(act: Act) -> Iterator[Markup]:
