@@ -12,7 +12,8 @@ from imgkit.attachment.extents import tail_notice
 from imgkit.attachment.facts import split_exposed_name
 from imgkit.custody.clock import boot_id
 from imgkit.custody.reading import enclosed_list, read_records
-from imgkit.custody.record import path_fields, path_of
+from imgkit.custody.record import MALFORMED, path_fields, path_of
+from imgkit.custody.schema import validate
 from imgkit.errors import CustodyError
 from imgkit.examination.attached import Attached, counted_before, files_of_record, is_told_by
 from imgkit.examination.cases import identity_in
@@ -263,11 +264,11 @@ class KnownLogs:
                 lines = record["seq"]
                 if lines == 1:
                     case = record["data"].get("number") or case
-                if record["type"] == "evidence.attached":
+                if record["type"] == "evidence.attached" and not validate(record):
                     self._take_attach(record, intents, path, case)
-                elif record["type"] == "evidence.mounted" and record["phase"] == "outcome":
+                elif record["type"] == "evidence.mounted" and not validate(record):
                     self._take_mount(record)
-        except CustodyError:
+        except (CustodyError, *MALFORMED):  # taking down waits for no log, one that anybody wrote to neither
             return 0
         return lines
 
@@ -297,7 +298,7 @@ class KnownLogs:
     def _take_mount(self, record: Record) -> None:
         key = (record["log"], record["data"].get("attached_line", -1))
         told = self._told.get(key)
-        if told is not None and record["result"] == "ok":
+        if told is not None and record.get("result") == "ok":
             origin = replace(told.origin, mounts=(*told.origin.mounts, record["data"]))
             self._told[key] = replace(told, origin=origin)
             created = record["data"].get("created")

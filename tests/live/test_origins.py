@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -116,6 +117,25 @@ def test_a_log_that_is_gone(bench: Bench, disk: Path, case: Path) -> None:
     (bench.base / "away.jsonl").rename(bench.log_of(case))
     bench("partitions", disk).ended(0)
     assert not {"OPEN_INTENT", "OPEN_ATTACHMENT"} & set(bench.verified(case))
+
+
+@pytest.mark.parametrize("line", [b"{}", b'{"log":7}', b"{LOG}", b"{ATTACH}"])
+def test_a_line_that_is_no_record(bench: Bench, disk: Path, case: Path, line: bytes) -> None:
+    """JSON as imgkit writes it, and no record: status shows the device, and it comes down."""
+    device = bench("attach", disk, "-p", "1").ended(0).out.strip()
+    log = bench.log_of(case)
+    last = json.loads(log.read_bytes().splitlines()[-1])
+    assert last["type"] == "evidence.attached"
+    told = {b"{LOG}": {"log": last["log"]}, b"{ATTACH}": last | {"data": {}, "time": {}}}.get(line)
+    with log.open("ab") as file:
+        file.write(
+            (json.dumps(told, sort_keys=True, separators=(",", ":")).encode() if told else line) + b"\n"
+        )
+    assert by_device(bench).keys() == {device}
+    done = bench("detach", "--all")
+    assert "internal error" not in done.err
+    assert done.lines == [device]
+    assert bench.is_clean()
 
 
 def test_records_of_each_device_and_of_all(bench: Bench, disk: Path, case: Path) -> None:
