@@ -11,6 +11,7 @@ import click
 import pytest
 import typer
 
+from imgkit import errors
 from imgkit.cli.app import COMMANDS, build_app
 
 if TYPE_CHECKING:
@@ -78,6 +79,16 @@ def test_every_command_is_in_the_reference() -> None:
     assert [
         command for command in COMMANDS if not re.search(rf"^\| `{command}[ `]", text, re.MULTILINE)
     ] == []
+
+
+def test_every_kind_of_error_is_in_the_reference() -> None:
+    text = (ROOT / "docs/cli.md").read_text().partition("Kinds: ")[2].partition("\n\n")[0]
+    listed: set[str] = set()
+    for kind, below in re.findall(r"`([a-z-]+)`(?: \(([^)]*)\))?", text):
+        listed |= {kind, *(kind + more for more in re.findall(r"`([^`]+)`", below))}
+    classes = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    kinds = {kind.kind for kind in classes if issubclass(kind, errors.ImgkitError)} - {"error"}
+    assert listed == kinds | {"os", "interrupted", "terminated", "internal"}
 
 
 def test_every_decision_is_listed() -> None:
