@@ -47,7 +47,8 @@ class Standing:
 def standing(state: StateFolder) -> Standing:
     """What imgkit has attached on this host, of whichever log; without root only what this user's logs tell of."""
     logs = KnownLogs(state)
-    exposures = [_exposure_document(facts, logs) for facts in _exposures() if _is_to_see(facts, logs)]
+    known = KnownExposures(logs)
+    exposures = [_exposure_document(facts, logs, known) for facts in _exposures() if _is_to_see(facts, known)]
     try:
         return Standing(_proved(logs), proved=True, exposures=exposures)
     except NotPermitted:
@@ -60,24 +61,24 @@ def _exposures() -> list[ExposureFacts]:
     return [facts for facts in expose.list_exposures() if facts.directory is not None or facts.name in unused]
 
 
-def _is_to_see(facts: ExposureFacts, logs: KnownLogs) -> bool:
+def _is_to_see(facts: ExposureFacts, known: KnownExposures) -> bool:
     """Whether an exposure is this user's: root sees all, others their own; of a process that is gone the log says it."""
     if os.geteuid() == 0:
         return True
     if not facts.pid:
-        return KnownExposures(logs).at(facts.directory or "", facts).log is not None
+        return known.at(facts.directory or "", facts).log is not None
     try:
         return effective_uid(facts.pid) == os.geteuid()
     except OSError:
         return False  # gone meanwhile
 
 
-def _exposure_document(facts: ExposureFacts, logs: KnownLogs) -> Record:
+def _exposure_document(facts: ExposureFacts, logs: KnownLogs, known: KnownExposures) -> Record:
     if facts.directory is None:
         origin = logs.origin_of_exposure(facts.name)
         notices = [f"it serves no device any more: {LEFT_OVER_HINT}"]
     else:
-        origin, notices = KnownExposures(logs).at(facts.directory, facts), []
+        origin, notices = known.at(facts.directory, facts), []
     alive = is_running(facts.pid)
     if not alive and facts.pid:
         notices.append(f"the process that serves it (pid {facts.pid}) is stopped: reads wait")

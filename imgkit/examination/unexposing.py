@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -63,8 +64,7 @@ class Unexposing:
         """Take them down, one after the other; what fails is told in its result."""
         there = {item.directory: item for item in expose.list_exposures() if item.directory is not None}
         done = []
-        for name in dict.fromkeys(directories):
-            directory = resolved(name)
+        for directory in dict.fromkeys(map(resolved, directories)):
             one = TakenAway(directory, there.get(directory))
             try:
                 with signals_held():
@@ -119,9 +119,12 @@ class Unexposing:
 def document_of(item: TakenAway) -> Record:
     """An entry of `exposures` of `imgkit unexpose`."""
     data, facts = item.origin.data or {}, item.facts
+    file = path_of(data, key="file") if "file" in data else None
+    if file is None and facts is not None:
+        file = os.path.join(item.directory, facts.name)
     document: Record = {
         **path_fields(item.directory, key="directory"),
-        "file": path_of(data, key="file") if "file" in data else None,
+        "file": file,
         "image": image_served(facts, item.origin),
         "exhibit": item.origin.exhibit,
         "exposed": {"pid": (facts.pid or None) if facts else None, "alive": bool(facts and facts.pid)},

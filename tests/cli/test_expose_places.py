@@ -63,3 +63,9 @@ def test_an_empty_name_is_no_directory(person: Imgkit, split: tuple[Path, Path])
     for words in (("expose", split[1], ""), ("unexpose", ""), ("mount", split[0], "")):
         assert "the name of the directory is empty" in person(*words, cwd=empty).ended(2).err
     assert str(empty) not in mounted()
+
+
+def test_one_directory_by_two_names(person: Imgkit, split: tuple[Path, Path]) -> None:
+    person("expose", split[1], "seen").ended(0)
+    document = person("unexpose", "seen", person.folder / "seen" / ".", "--json").ended(0).json
+    assert [item["file"] for item in document["exposures"]] == [f"{person.folder}/seen/disk.raw"]
