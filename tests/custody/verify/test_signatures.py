@@ -254,6 +254,19 @@ def test_keys_of_small_order(point: bytes, case: Path, tmp_path: Path, jane: Key
     assert found.codes == TAIL | {"WEAK_KEY"}
 
 
+@pytest.mark.parametrize("blank", [" ", "\t", "\r\n", "\v"])
+def test_blanks_hide_no_weak_key(blank: str, case: Path, tmp_path: Path, jane: Key) -> None:
+    """OpenSSH passes over white space within the digits."""
+    made = sealed(jane)
+    made.forge.event("case.exported", {"format": "html"})
+    armoured = of_small_order(POINTS[0])(b"").replace(b"U1NIU0lH", f"U1NI{blank}U0lH".encode())
+    made.checkpoint(signature=lambda _: armoured)
+    made.write(case)
+    key = base64.b64encode(packed(b"ssh-ed25519", POINTS[0])).decode()
+    found = both(case, listed(tmp_path, jane.listed(), f"{PRINCIPAL} ssh-ed25519 {key}\n"))
+    assert found.codes == TAIL | {"WEAK_KEY"}
+
+
 def test_many_are_all_looked_at(case: Path, jane: Key, signers: Path) -> None:
     made = sealed(jane)
     for number in range(30):
