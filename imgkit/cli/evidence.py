@@ -109,7 +109,11 @@ def _facts(value: Document, lead: str = "") -> Iterator[tuple[str, str]]:
         if isinstance(item, dict):
             yield from _facts(item, f"{name} ")
         elif isinstance(item, list | tuple):
-            yield name, ", ".join(_said(one) for one in item)
+            # What has fields of its own gets a line of its own: a value with a comma in it must not pass for the next one.
+            structured = any(isinstance(one, dict) for one in item)
+            yield from (
+                ((name, _said(one)) for one in item) if structured else [(name, ", ".join(map(_said, item)))]
+            )
         elif (key.endswith("_epoch") or key == "date") and isinstance(item, int):
             yield name, f"{item}{_as_utc(item)}"
         elif item is not None and item != "":

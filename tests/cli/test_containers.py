@@ -55,6 +55,15 @@ def test_info_shows_what_the_container_states_and_nothing_of_it_reaches_the_term
     assert document["stored_digests"] == {"md5": hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()}
 
 
+def test_what_two_headers_state_differently_has_a_line_for_each_field(imgkit: Imgkit) -> None:
+    e01(imgkit, header2=HEADER2)
+    lines = imgkit("info", "disk.E01").ended(0).out.splitlines()
+    differing = [line.split("field ", 1)[1] for line in lines if line.startswith("acquisition differences")]
+    document = imgkit("info", "disk.E01", "--json").ended(0).json["acquisition"]["differences"]
+    assert len(differing) == len(document) > 1
+    assert differing[0].startswith(f"{document[0]['field']}, header2 case 7, header ")
+
+
 @pytest.mark.parametrize("command", ["info", "hash", "partitions", "case add"])
 def test_more_media_than_a_record_can_tell_of(imgkit: Imgkit, command: str) -> None:
     """The tables of a qcow2 reach to 2 EiB; numbers of a record are exact below 8 PiB."""
