@@ -10,7 +10,7 @@ from imgkit.errors import MediaReadError
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from types import TracebackType
 
     from imgkit.hashing import Digest
@@ -50,6 +50,20 @@ class Extent:
         """The part of the extent below `size` bytes (empty at `size` where none is)."""
         start = min(self.offset, size)
         return Extent(start, min(self.end, size) - start)
+
+
+def joined(extents: Iterable[Extent]) -> Iterator[Extent]:
+    """Yield ascending extents with neighbours made one, without the empty ones."""
+    held = Extent(0, 0)
+    for extent in extents:
+        if extent.length and extent.offset == held.end:
+            held = Extent(held.offset, held.length + extent.length)
+        elif extent.length:
+            if held.length:
+                yield held
+            held = extent
+    if held.length:
+        yield held
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +127,7 @@ class Image(ABC):
 
     @abstractmethod
     def data_extents(self) -> Iterator[Extent]:
-        """Yield the extents that hold data, ascending; what lies between them reads as zeros and costs no storage."""
+        """Yield the extents that hold data, ascending, no two of which touch; what lies between reads as zeros."""
 
     @abstractmethod
     def close(self) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from imgkit.containers.evidence_file import fill, let_go
 from imgkit.errors import CorruptMedia, MediaReadError
-from imgkit.image import Extent, Image
+from imgkit.image import Extent, Image, joined
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -258,7 +258,7 @@ class BlockImage(Image):
         each block of the disk. So is a bad block: reading it says why.
         """
         beneath = iter(()) if self._parent is None else self._parent.data_extents()
-        return _joined(_laid_over(self._runs(), beneath, self.size))
+        return joined(_laid_over(self._runs(), beneath, self.size))
 
     def _runs(self) -> Iterator[Run]:
         for block, count, data in self._stored():
@@ -294,17 +294,3 @@ def _laid_over(runs: Iterable[Run], beneath: Iterator[Extent], size: int) -> Ite
 def _with_end(runs: Iterable[Run], size: int) -> Iterator[Run]:
     yield from runs
     yield Run(size, 0, data=False)
-
-
-def _joined(extents: Iterable[Extent]) -> Iterator[Extent]:
-    """Yield the same with neighbours made one."""
-    last: Extent | None = None
-    for extent in extents:
-        if last is not None and last.end == extent.offset:
-            last = Extent(last.offset, last.length + extent.length)
-            continue
-        if last is not None:
-            yield last
-        last = extent
-    if last is not None:
-        yield last

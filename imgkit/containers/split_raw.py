@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from imgkit.containers.evidence_file import data_ranges, fill, let_go
 from imgkit.containers.segment_files import SegmentFiles
 from imgkit.errors import MediaReadError, MissingSegment
-from imgkit.image import Image
+from imgkit.image import Image, joined
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,6 +56,9 @@ class SplitRawImage(Image):
 
     def data_extents(self) -> Iterator[Extent]:
         """See Image.data_extents; by SEEK_DATA and SEEK_HOLE in each segment."""
+        return joined(self._data())
+
+    def _data(self) -> Iterator[Extent]:
         for index, (start, segment) in enumerate(zip(self._starts, self.segments, strict=True)):
             if segment.size == 0:
                 continue

@@ -8,10 +8,10 @@ import random
 from typing import TYPE_CHECKING
 
 from imgkit.containers import block_table
-from imgkit.containers.block_image import Run, _joined, _laid_over
+from imgkit.containers.block_image import Run, _laid_over
 from imgkit.containers.block_table import Area, Areas, BlockTable, shared_entries
 from imgkit.containers.evidence_file import open_evidence
-from imgkit.image import Extent
+from imgkit.image import Extent, joined
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +41,7 @@ def test_the_map_of_a_child_over_its_parent() -> None:
         for run in runs:
             expected -= set(range(run.offset, run.offset + run.length))
             expected |= set(range(run.offset, run.offset + run.length)) if run.data else set()
-        found = list(_joined(_laid_over(runs, iter(beneath), size)))
+        found = list(joined(_laid_over(runs, iter(beneath), size)))
         assert {byte for extent in found for byte in range(extent.offset, extent.end)} == expected
         assert all(extent.length for extent in found)
         assert all(one.end < two.offset for one, two in itertools.pairwise(found))

@@ -160,6 +160,12 @@ def test_data_and_holes_over_segments(tmp_path: Path) -> None:
         assert list(image.data_extents()) == [Extent(8192, 4096), Extent((2 << 20) + 8192, 4096)]
 
 
+def test_data_across_a_border_is_one_extent(tmp_path: Path) -> None:
+    paths = write_set(tmp_path, "disk", ["001", "002", "003"], media(3 * 4096), 4096)
+    with open_image(paths[0]) as image:
+        assert list(image.data_extents()) == [Extent(0, 3 * 4096)]
+
+
 def test_a_hole_names_the_file(tmp_path: Path) -> None:
     paths = write_set(tmp_path, "disk", ["001", "002", "003", "004"], media(4000), 1000)
     paths[1].unlink()

@@ -12,7 +12,7 @@ from imgkit.containers.qcow2.header import BITMAPS_CONSISTENT, COMPRESSION_TYPES
 from imgkit.containers.qcow2.refcounts import last_used
 from imgkit.containers.qcow2.tables import ClusterMap, Kind, Run
 from imgkit.errors import CorruptMedia, MediaReadError
-from imgkit.image import Extent, Image
+from imgkit.image import Extent, Image, joined
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,7 +109,7 @@ class Qcow2Image(Image):
 
     def data_extents(self) -> Iterator[Extent]:
         """See Image.data_extents; from the tables. What cannot be read counts as data."""
-        return _joined(self._stored_extents())
+        return joined(self._stored_extents())
 
     def _stored_extents(self) -> Iterator[Extent]:
         above = _Extents(self._parent)
@@ -161,20 +161,6 @@ class _Extents:
             if self._next.end > wanted.end:
                 return
             self._next = next(self._rest, None)
-
-
-def _joined(extents: Iterator[Extent]) -> Iterator[Extent]:
-    """Join those that touch; leave out the empty ones."""
-    last: Extent | None = None
-    for extent in extents:
-        if last is not None and last.end == extent.offset:
-            last = Extent(last.offset, last.length + extent.length)
-            continue
-        if last is not None and last.length:
-            yield last
-        last = extent
-    if last is not None and last.length:
-        yield last
 
 
 def _corrupt(path: str, bad: list[Bad]) -> CorruptMedia:

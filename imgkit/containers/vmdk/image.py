@@ -14,7 +14,7 @@ from imgkit.containers.vmdk.grains import BadGrain, Grains
 from imgkit.containers.vmdk.runs import FlatExtent, Kind, Run
 from imgkit.containers.vmdk.sparse import SparseExtent
 from imgkit.errors import CorruptMedia, MediaReadError
-from imgkit.image import Extent, Image
+from imgkit.image import Extent, Image, joined
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -84,16 +84,7 @@ class VmdkImage(Image):
 
     def data_extents(self) -> Iterator[Extent]:
         """See Image.data_extents; by the grain tables, over those of the parent."""
-        held: Extent | None = None
-        for found in self._data():
-            if held is not None and held.end == found.offset:
-                held = Extent(held.offset, held.length + found.length)
-                continue
-            if held is not None:
-                yield held
-            held = found
-        if held is not None:
-            yield held
+        return joined(self._data())
 
     @property
     def anomalies(self) -> tuple[str, ...]:
