@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -46,6 +47,35 @@ def test_everything_else_is_kept_as_found() -> None:
     assert found.facts["changetrackpath"] == "d-ctk.vmdk"
     assert found.facts["isnativesnapshot"] == "no"
     assert (found.content_id, found.parent_id) == (0x12345678, None)
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        "ddb.x = x" + " " * 900_000 + "y",
+        "ddb.x " + " " * 900_000 + "y",
+        "\n" * 900_000 + "y",
+        ("encoding" + " " * 40 + "\n") * 18_000,
+        "encoding=" + " " * 900_000 + "!",
+        " " * 900_000 + "encoding",
+        "RW" + " " * 900_000 + "x",
+        'RW 1 FLAT "x"' + " " * 900_000 + '"',
+        "RW 1 " + "F" * 900_000,
+        'x="' + '"=' * 400_000,
+    ],
+    ids=range(10),
+)
+def test_text_made_to_be_slow(extra: str) -> None:
+    """A pattern that tries every way to share out white space needs hours for some of these."""
+    with suppress(ImageError):
+        parse_descriptor(make.descriptor(["RW 1 ZERO"], extra=[extra]), "d")
+
+
+def test_quotes_of_values() -> None:
+    extra = ['a="b"', "b = c d", 'c="d" e', 'd="', 'e=""', "f=", 'g = "h"', 'h"=i', "i j=k", "=l"]
+    found = parse_descriptor(make.descriptor(["RW 1 ZERO"], extra=extra), "d").facts
+    found = {key: value for key, value in found.items() if len(key) == 1}
+    assert found == {"a": "b", "b": "c d", "c": '"d" e', "d": '"', "e": "", "f": "", "g": "h"}
 
 
 def test_line_ends_marks_and_padding() -> None:
