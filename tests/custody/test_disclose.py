@@ -56,9 +56,73 @@ def put(case: Path, point: Checkpoint, key: Path | None) -> None:
     if key is not None:
         keys.ssh_keygen("-q", "-Y", "sign", "-n", "custody@imgkit", "-f", key, folder / names[0])
         names.append(f"{point.name}.txt.sig")
-    files = [signature.with_name("000001.txt"), signature]
-    sums = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files]
-    signature.with_name("000001.sums").write_text("".join(sums))
+    sums = [f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in names]
+    (folder / f"{point.name}.sums").write_text("".join(sums))
+
+
+@pytest.fixture(scope="module")
+def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return keys.make_key(tmp_path_factory.mktemp("keys") / "jane")
+
+
+@pytest.fixture
+def signers(tmp_path: Path, key: Path) -> Path:
+    path = tmp_path / "signers"
+    path.write_text(f"{JANE} {keys.public(key)}\n")
+    return path
+
+
+@pytest.fixture
+def case(tmp_path: Path, key: Path) -> Path:
+    folder = tmp_path / "case"
+    folder.mkdir()
+    (folder / "custody.jsonl").write_bytes(b"".join(LINES))
+    put(folder, checkpoint(LINES, SIZE), key)
+    return folder
+
+
+@pytest.fixture
+def received(case: Path, tmp_path: Path) -> Path:
+    """Lines 2, 3, 8 and 9 of 9, as the other party has them: the case is gone."""
+    write_disclosure(
+        disclose(str(case / "custody.jsonl"), numbers=(3, 2, SIZE, 8)), str(tmp_path / "received")
+    )
+    shutil.rmtree(case)
+    return tmp_path / "received"
+
+
+def by_hand(folder: Path, *signers: Path) -> int:
+    """What the script in the folder says."""
+    done = subprocess.run(
+        ["sh", folder / "check.sh", *signers], capture_output=True, check=False, env={"PATH": os.defpath}
+    )
+    assert done.returncode in {0, 1, 3}, done
+    return done.returncode
+
+
+@pytest.mark.parametrize(
+    ("until", "good"), [("20260502", True), ("20260501123456", True), ("20260501123455", False)]
+)
+def test_a_key_is_judged_at_the_time_of_the_checkpoint(
+    until: str, received: Path, tmp_path: Path, key: Path, *, good: bool
+) -> None:
+    """Nobody is accused because their key ended after they signed; nobody passes whose key ended before."""
+    ended = tmp_path / "ended"
+    ended.write_text(f'{JANE} valid-before="{until}" {keys.public(key)}\n')
+    found = check_disclosure(str(received), signers=ended)
+    assert (not found.failed, by_hand(received, ended)) == (good, 0 if good else 1)
+
+
+def test_a_signature_that_fits_everything(received: Path, tmp_path: Path) -> None:
+    """OpenSSH 9 takes it; nobody else does, list or not."""
+    weak = keys.ed25519_blob(bytes(32))
+    listed = tmp_path / "weak"
+    listed.write_text(f"{JANE} ssh-ed25519 {base64.b64encode(weak).decode()}\n")
+    body = received / "checkpoints" / "000001.txt"
+    signature = body.with_name("000001.txt.sig")
+    signature.write_bytes(keys.sshsig(weak, (1).to_bytes(32, "little") + bytes(32)))
+    sums = [f"{hashlib.sha256(one.read_bytes()).hexdigest()}  {one.name}\n" for one in (body, signature)]
+    body.with_name("000001.sums").write_text("".join(sums))
     for signers in ((), (listed,)):
         found = check_disclosure(str(received), signers=listed if signers else None)
         assert [item.code for item in found.findings] == ["WEAK_KEY"]
