@@ -49,13 +49,13 @@ IMAGERS = (
         "Guymager",
         re.compile(r"GUYMAGER ACQUISITION INFO FILE"),
         re.compile(rf"\s*{_ALGORITHM} hash(?: verified (?:source|image))?\s*:\s*{_HEX}\s*"),
-        re.compile(r"\s*Image path and file name\s*:\s*(?P<name>.*\S)\s*"),
+        re.compile(r"\s*Image path and file name\s*:\s*(?P<name>\S(?:.*\S)?)\s*"),
     ),
     Imager(
         "ewfacquire",  # its log, and ewfverify's, is these lines and nothing else
         re.compile(rf"^{_ALGORITHM} hash (?:calculated over data|stored in file):"),
         re.compile(rf"{_ALGORITHM} hash (?:calculated over data|stored in file):\s*{_HEX}\s*"),
-        re.compile(r"Image path and filename:\s*(?P<name>.*\S)\s*"),
+        re.compile(r"Image path and filename:\s*(?P<name>\S(?:.*\S)?)\s*"),
     ),
 )
 

@@ -10,7 +10,7 @@ import pytest
 
 from imgkit.containers import open_image
 from imgkit.references import find_references
-from imgkit.references.imager_report import imager_of, read
+from imgkit.references.imager_report import IMAGERS, imager_of, read
 from tests.containers.sets import media
 
 if TYPE_CHECKING:
@@ -88,6 +88,13 @@ def test_what_a_report_states(text: str, imager: str, digests: list[str], name: 
 )
 def test_what_is_no_report(text: str) -> None:
     assert imager_of(text.split("\n")) is None
+
+
+@pytest.mark.parametrize("label", ["Image path and file name:", "Image path and filename:"])
+def test_labels_with_nothing_but_white_space_behind(label: str) -> None:
+    """A pattern that tries every way to share out the white space needs minutes for a report of such lines."""
+    for row in IMAGERS:
+        assert read([label + " " * 4000] * 300, row) == []
 
 
 def test_lines_that_are_cut_or_too_long_state_nothing() -> None:
