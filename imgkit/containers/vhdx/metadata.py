@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _TABLE_SIZE = 64 << 10
 _ENTRY = struct.Struct("<16sIII4x")
 _MOST_ENTRIES = 1023
+_MOST_PAIRS = 64  # of a parent locator; the specification knows five
 _LARGEST_DISK = 64 << 40  # 2.6.2.2
 _FILE_PARAMETERS = UUID("caa16737-fa36-4d43-b3b6-33f0aa44e76b")
 _DISK_SIZE = UUID("2fa54224-cd1b-4876-b211-5dbed83bf4b8")
@@ -147,6 +148,10 @@ def _parent_locator(file: EvidenceFile, item: bytes) -> dict[str, str]:
     if len(item) < 20 or UUID(bytes_le=item[:16]) != _VHDX_PARENT:
         raise UnknownFormat(f"{file.path} names its parent in a way that is not a VHDX's")
     (count,) = struct.unpack_from("<H", item, 18)
+    if count > _MOST_PAIRS:  # entries may share their bytes: 65,535 of 64 KiB each would fit
+        raise CorruptImage(
+            f"the parent locator of {file.path} states {count} entries, more than the {_MOST_PAIRS} that are read"
+        )
     pairs: dict[str, str] = {}
     for index in range(count):
         entry = item[20 + 12 * index : 32 + 12 * index]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import tracemalloc
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -27,6 +28,7 @@ from tests.containers.vhdx.make import (
     PARENT_LOCATOR,
     PARTIAL,
     PHYSICAL_SECTOR,
+    VHDX_PARENT,
     Vhdx,
     header,
     parent_locator,
@@ -368,13 +370,31 @@ def test_a_child_that_does_not_say_which(tmp_path: Path, pairs: dict[str, str]) 
 def test_a_parent_locator_that_holds_less_than_it_states(tmp_path: Path) -> None:
     plan = child(tmp_path)
     item = bytearray(parent_locator(plan.parent or {}))
-    struct.pack_into("<H", item, 18, 0xFFFF)
+    struct.pack_into("<H", item, 18, 64)
     plan.items = {PARENT_LOCATOR: (bytes(item), 4)}
-    with pytest.raises(CorruptImage, match="parent locator"):
+    with pytest.raises(CorruptImage, match="parent locator.* more than it holds"):
         open_image(plan.write(tmp_path / "child.vhdx"))
     plan.items = {PARENT_LOCATOR: (bytes(100), 4)}
     with pytest.raises(UnknownFormat, match="names its parent"):
         open_image(plan.write(tmp_path / "child.vhdx"))
+
+
+def test_a_parent_locator_of_which_every_entry_is_the_same_bytes(tmp_path: Path) -> None:
+    """Of an item of 1 MiB: 65,535 keys and values of 64 KiB would be gigabytes."""
+    plan = child(tmp_path)
+    item = bytearray(b"A\x30" * (MIB // 2 - 65536))
+    struct.pack_into("<16sHH", item, 0, VHDX_PARENT.bytes_le, 0, 0xFFFF)
+    for index in range(0xFFFF):
+        struct.pack_into("<IIHH", item, 20 + 12 * index, 20 + 12 * index, 2 * index, 12, 0xFFFE)
+    plan.items = {PARENT_LOCATOR: (bytes(item), 4)}
+    path = plan.write(tmp_path / "child.vhdx")
+    tracemalloc.start()
+    try:
+        with pytest.raises(CorruptImage, match="parent locator"):
+            open_image(path)
+        assert tracemalloc.get_traced_memory()[1] < 8 * MIB
+    finally:
+        tracemalloc.stop()
 
 
 BITMAPS = {
