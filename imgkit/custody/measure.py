@@ -97,6 +97,8 @@ class Measure:
         with contextlib.suppress(*MALFORMED):
             size, count, file = memory["size"], memory["bytes"], memory["file"]
             tree = MerkleTree.resume(size, [bytes.fromhex(peak) for peak in memory["peaks"]])
+            if count <= 0:
+                return False
             said, hasher = (size, count, file, tree.root().hex()), hashlib.sha256()
             if not any(
                 said == (one.size, one.bytes, one.file, one.merkle) for one in _recorded_since(fd, count)

@@ -283,6 +283,8 @@ def test_a_torn_tail_is_not_covered(office: Office) -> None:
         "of another log",
         "of too few peaks",
         "of other peaks",
+        "negative",
+        "of words",
         "longer",
         "too long",
     ],
@@ -304,6 +306,8 @@ def test_what_is_remembered_of_the_tree_only_saves_time(
         "of other peaks": {"peaks": ["0" * 64 for _ in fields["peaks"]]},
         "longer": {"size": fields["size"] + 8, "bytes": fields["bytes"] + 8},
         "too long": {"bytes": 10**9},
+        "negative": {"bytes": -5},
+        "of words": {"bytes": "five"},
         "as left": {},
     }
     memory.unlink()
