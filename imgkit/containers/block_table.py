@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PIECE = 1 << 20  # bytes of a table that are looked at together
 LARGEST_CHECKED = 8 << 20  # bytes of a table that is checked as a whole when the image is opened
 MOST_BAD = 65536  # blocks that may be wrong before the table as a whole is
-_ALIKE = re.compile(rb"(.)\1*", re.DOTALL)
+_ALIKE = re.compile(b"|".join(bytes([kind]) + b"+" for kind in range(8)))  # `(.)\1*` takes 300 times as long
 
 
 class Area(NamedTuple):
@@ -94,7 +94,7 @@ class BlockTable:
         count: Entries.
         code: Type of an entry, as array has it.
         order: Of the bytes of an entry.
-        kinds: Bytes of entries -> a byte for each that says of what kind it is; alike ones are gone through together.
+        kinds: Bytes of entries -> a byte for each, below 8, that says of what kind it is; alike ones are gone through together.
     """
 
     file: EvidenceFile

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from imgkit.containers.vmdk.header import SparseHeader
     from imgkit.containers.vmdk.tables import GrainTables, Table
 
-_ALIKE = re.compile(rb"(.)\1*", re.DOTALL)
+_ALIKE = re.compile(b"|".join(bytes([kind]) + b"+" for kind in Kind))
 _STORED_OR_ABSENT = bytes([Kind.ABSENT, Kind.DATA]).ljust(256, b"\0")
 _SCANNED = 2048  # grain tables looked at when an image is opened: 64 GiB in grains of 64 KiB
 

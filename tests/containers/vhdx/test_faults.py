@@ -372,7 +372,7 @@ def test_a_parent_locator_that_holds_less_than_it_states(tmp_path: Path) -> None
     item = bytearray(parent_locator(plan.parent or {}))
     struct.pack_into("<H", item, 18, 64)
     plan.items = {PARENT_LOCATOR: (bytes(item), 4)}
-    with pytest.raises(CorruptImage, match="parent locator.* more than it holds"):
+    with pytest.raises(CorruptImage, match="more than it holds"):
         open_image(plan.write(tmp_path / "child.vhdx"))
     plan.items = {PARENT_LOCATOR: (bytes(100), 4)}
     with pytest.raises(UnknownFormat, match="names its parent"):
