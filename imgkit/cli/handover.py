@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 
 _HANG = 13  # where the text of a fact begins
+_OF_THE_HAND_OVER = (
+    *("--exhibit", "--purpose", "--method", "--place", "--condition", "--seal"),
+    *("--with-images", "--not-rehashed"),
+)  # options that say how, in the order of transfer's parameters
 VERDICTS = {
     "mismatch": "MISMATCH: it is not what was recorded",
     "unreadable": "UNREADABLE: a part of it cannot be read",
@@ -75,6 +79,45 @@ BagOnlyOption = Annotated[
     ),
 ]
 
+WithImagesOption = Annotated[
+    bool, typer.Option("--with-images", help="Put copies of the images into the bag.")
+]
+NotReadAgainOption = Annotated[
+    bool,
+    typer.Option("--not-rehashed", help="Do not read the images once more; needs --reason, and is recorded."),
+]
+NotThereOption = Annotated[
+    bool,
+    typer.Option(
+        "--not-rehashed",
+        help="Receive without the images that are not there; needs --reason, and is recorded.",
+    ),
+]
+ReceiptOption = Annotated[
+    str | None,
+    typer.Option(
+        "--receipt",
+        metavar="TEXT|FILE",
+        help="Receipt that came another way than the bag, such as by mail.",
+        show_default=False,
+    ),
+]
+SignersOption = Annotated[
+    str | None,
+    typer.Option(
+        "--signers",
+        metavar="FILE",
+        help="List of keys whose signatures you trust (allowed_signers).",
+        show_default=False,
+    ),
+]
+ReceiptFileOption = Annotated[
+    str | None,
+    typer.Option(
+        "-o", "--output", metavar="FILE", help="Write the receipt for the giver here.", show_default=False
+    ),
+]
+
 
 def transfer(
     to: ToOption = None,
@@ -85,16 +128,9 @@ def transfer(
     place: Annotated[str | None, _text("--place", "Where.")] = None,
     condition: Annotated[str | None, _text("--condition", "Of the items and their packing.")] = None,
     seal: SealsOption = None,
-    with_images: Annotated[
-        bool, typer.Option("--with-images", help="Put copies of the images into the bag.")
-    ] = False,
+    with_images: WithImagesOption = False,
     image: ImagesOption = None,
-    not_rehashed: Annotated[
-        bool,
-        typer.Option(
-            "--not-rehashed", help="Do not read the images once more; needs --reason, and is recorded."
-        ),
-    ] = False,
+    not_rehashed: NotReadAgainOption = False,
     bag_only: BagOnlyOption = None,
     signer: SignerOption = None,
     case: options.CaseOption = None,
@@ -104,8 +140,7 @@ def transfer(
     as_json: options.JsonOption = False,
 ) -> int:
     """Hand exhibits over: read them once more, record it, sign the log, and make a bag with a receipt in it."""
-    from imgkit.examination.handover import Wish, rebag
-    from imgkit.examination.handover import transfer as hand_over
+    from imgkit.examination import handover
     from imgkit.examination.people import person
 
     options.check_progress(progress)
@@ -114,23 +149,12 @@ def transfer(
     if (to is None) == (bag_only is None):
         raise UsageError("say who gets it, or which hand-over the bag is of", hint="--to 'NAME <ID>'")
     _check_reason(not_rehashed, reason)
-    stated = {
-        "--exhibit": exhibit,
-        "--purpose": purpose,
-        "--method": method,
-        "--place": place,
-        "--condition": condition,
-        "--seal": seal,
-        "--with-images": with_images,
-        "--not-rehashed": not_rehashed,
-    }
-    if bag_only is not None and any(stated.values()):
-        names = ", ".join(name for name, value in stated.items() if value)
-        raise UsageError(f"--bag-only makes the bag as line {bag_only} has it: leave {names} out")
-    places = _places(image)
-    wish = None
+    if bag_only is not None:
+        words = (exhibit, purpose, method, place, condition, seal, with_images, not_rehashed)
+        _check_bag_only(bag_only, dict(zip(_OF_THE_HAND_OVER, words, strict=True)))
+    wish, places = None, _places(image)
     if to is not None:
-        wish = Wish(
+        wish = handover.Wish(
             to=person(to, "--to"),
             bag=output,
             exhibits=tuple(exhibit or ()),
@@ -149,22 +173,30 @@ def transfer(
         Progress(output, style=progress) as step,
     ):
         if wish is not None:
-            document = hand_over(examination, wish, progress=step)
+            document = handover.transfer(examination, wish, progress=step)
         else:
-            document = rebag(examination, bag_only or 0, output, images=places, signer=signer, progress=step)
+            document = handover.rebag(
+                examination, bag_only or 0, output, images=places, signer=signer, progress=step
+            )
+    return _told_transfer(document, as_json=as_json)
+
+
+def _check_bag_only(line: int, stated: dict[str, object]) -> None:
+    """A bag that is made again is as the hand-over at that line has it."""
+    if names := ", ".join(name for name, value in stated.items() if value):
+        raise UsageError(f"--bag-only makes the bag as line {line} has it: leave {names} out")
+
+
+def _told_transfer(document: Document, *, as_json: bool) -> int:
     if as_json:
         emit(document)
-    return _told_transfer(document, quiet=as_json)
-
-
-def _told_transfer(document: Document, *, quiet: bool) -> int:
     verdicts = document["verdicts"]
     if document["transferred"] is None:
         for name in document["refused"]:
             notice(f"{name}: {VERDICTS.get(verdicts[name], verdicts[name])}")
         notice("nothing was handed over; to hand it over as it is: --not-rehashed --reason TEXT")
         return MISMATCH if "mismatch" in verdicts.values() else TROUBLE
-    if not quiet:
+    if not as_json:
         _say_person("handed over", document["transferred"], "to", document["to"])
         say(
             f"exhibits     {', '.join(document['exhibits'])}"
@@ -178,42 +210,15 @@ def _told_transfer(document: Document, *, quiet: bool) -> int:
 def receive(
     bag: Annotated[str, typer.Argument(metavar="BAG", help="Folder that was handed over.")],
     image: ImagesOption = None,
-    not_rehashed: Annotated[
-        bool,
-        typer.Option(
-            "--not-rehashed",
-            help="Receive without the images that are not there; needs --reason, and is recorded.",
-        ),
-    ] = False,
-    receipt: Annotated[
-        str | None,
-        typer.Option(
-            "--receipt",
-            metavar="TEXT|FILE",
-            help="Receipt that came another way than the bag, such as by mail.",
-            show_default=False,
-        ),
-    ] = None,
-    signers: Annotated[
-        str | None,
-        typer.Option(
-            "--signers",
-            metavar="FILE",
-            help="List of keys whose signatures you trust (allowed_signers).",
-            show_default=False,
-        ),
-    ] = None,
+    not_rehashed: NotThereOption = False,
+    receipt: ReceiptOption = None,
+    signers: SignersOption = None,
     method: Annotated[str | None, _text("--method", "How it came.")] = None,
     place: Annotated[str | None, _text("--place", "Where it is now.")] = None,
     condition: Annotated[str | None, _text("--condition", "In which it arrived.")] = None,
     seal: SealsOption = None,
     authorised: AuthorisedOption = None,
-    output: Annotated[
-        str | None,
-        typer.Option(
-            "-o", "--output", metavar="FILE", help="Write the receipt for the giver here.", show_default=False
-        ),
-    ] = None,
+    output: ReceiptFileOption = None,
     signer: SignerOption = None,
     case: options.CaseOption = None,
     examiner: options.ExaminerOption = None,
