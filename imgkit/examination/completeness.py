@@ -15,9 +15,7 @@ Record = dict[str, Any]
 # Image.format -> what its reader checks at open; an image that fails a check does not open.
 CHECKED: dict[str, tuple[str, ...]] = {
     "raw": ("the bytes of the file are the media; nothing in it says how many there should be",),
-    "split-raw": (
-        "numbered without a gap, of one size but the last; whether parts after the last are missing cannot be told",
-    ),
+    "split-raw": ("numbered without a gap, of one size but the last",),
     "block-device": ("the size that the kernel states",),
     "ewf": (
         "segment numbers from 1 to the one that ends the set",
@@ -52,10 +50,18 @@ def completeness(image: Image) -> Record:
         "segments": counts["segment"],
         "descriptors": counts["descriptor"],
         "parents": counts["parent"],
-        "checked": [*CHECKED.get(image.format, ()), *_one_set(image), *chain],
+        "checked": [*CHECKED.get(image.format, ()), *_both_ends(image), *_one_set(image), *chain],
         "cut_short": [printable(path) for path in image.cut_short],
         "text": _cut_short(image) or _sentence(image, counts),
     }
+
+
+def _both_ends(image: Image) -> list[str]:
+    """What the numbers of a split raw set leave open: some programs begin with 000, others with 001."""
+    if image.format != "split-raw":
+        return []
+    before = "a part numbered 0 before the first or " if image.segments[0].path.endswith("1") else ""
+    return [f"whether {before}parts after the last are missing cannot be told"]
 
 
 def _one_set(image: Image) -> list[str]:

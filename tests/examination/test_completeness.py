@@ -53,3 +53,24 @@ def test_a_segment_that_states_no_identifier_is_counted(tmp_path: Path) -> None:
 
 def test_of_a_single_segment_nothing_of_others_is_said(tmp_path: Path) -> None:
     assert checked(tmp_path, THREE, chunks=1) == []
+
+
+@pytest.mark.parametrize(
+    ("suffixes", "open_ends"),
+    [
+        (("000", "001", "002"), "whether parts after"),
+        (("001", "002", "003"), "whether a part numbered 0 before the first or parts after"),
+        (("aa", "ab", "ac"), "whether parts after"),
+    ],
+)
+def test_what_the_numbers_of_split_raw_leave_open(
+    tmp_path: Path, suffixes: tuple[str, ...], open_ends: str
+) -> None:
+    for suffix in suffixes:
+        (tmp_path / f"disk.{suffix}").write_bytes(media(1000))
+    with open_image(tmp_path / f"disk.{suffixes[1]}") as image:
+        found = completeness(image)["checked"]
+    assert found == [
+        "numbered without a gap, of one size but the last",
+        f"{open_ends} the last are missing cannot be told",
+    ]
