@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from imgkit.custody.possession import Person
     from imgkit.examination import Examination
-    from imgkit.examination.ledger import Ledger, OwnDigest
+    from imgkit.examination.ledger import Exhibit, Ledger, OwnDigest
     from imgkit.examination.presence import Presence
     from imgkit.hashing import Digest
 
@@ -258,28 +258,6 @@ def show_case(path: str, records: Iterable[Record]) -> Record:
     ledger = fold(_noting(records, corrections))
     if not ledger.opened or validate(ledger.opened):
         raise CustodyError(f"{path} does not begin as a custody log", code="BAD_LINE")
-    exhibits = []
-    for item in ledger.known():
-        files = item.added.get("files")
-        exhibits.append(
-            {
-                "exhibit": item.name,
-                "line": item.line,
-                "description": item.added.get("description"),
-                "format": item.added.get("format"),
-                "size": item.added.get("size"),
-                "paths": sorted(map(_path_shown, item.paths | item.nodes)),
-                "segments": len(files) if isinstance(files, list) else (files or {}).get("count"),
-                "added_by": item.actor,
-                "stated": [str(digest) for _, digest, _ in item.stated],
-                "own": [_own_document(one) for one in item.own],
-                "verdict": item.checked[1] if item.checked else None,
-                "verdict_line": item.checked[0] if item.checked else None,
-                "copy_of": item.added.get("copy_of"),
-                "copies": ledger.possession.copies(item.name),
-                "possession": _possession_document(ledger, item.name),
-            }
-        )
     return {
         "schema": "imgkit.case.show.v1",
         "log": path,
@@ -290,12 +268,33 @@ def show_case(path: str, records: Iterable[Record]) -> Record:
         "lines": ledger.lines,
         "sealed": ledger.sealed_at,
         "reviews": [_review_document(record) for record in ledger.reviews],
-        "exhibits": exhibits,
+        "exhibits": [_exhibit_document(ledger, item) for item in ledger.known()],
         "corrections": corrections,
         "attachments": [
             {"line": item.line, "device": item.data["device"], "exhibit": item.exhibit, "by": item.actor}
             for item in ledger.attachments.values()
         ],
+    }
+
+
+def _exhibit_document(ledger: Ledger, item: Exhibit) -> Record:
+    files = item.added.get("files")
+    return {
+        "exhibit": item.name,
+        "line": item.line,
+        "description": item.added.get("description"),
+        "format": item.added.get("format"),
+        "size": item.added.get("size"),
+        "paths": sorted(map(_path_shown, item.paths | item.nodes)),
+        "segments": len(files) if isinstance(files, list) else (files or {}).get("count"),
+        "added_by": item.actor,
+        "stated": [str(digest) for _, digest, _ in item.stated],
+        "own": [_own_document(one) for one in item.own],
+        "verdict": item.checked[1] if item.checked else None,
+        "verdict_line": item.checked[0] if item.checked else None,
+        "copy_of": item.added.get("copy_of"),
+        "copies": ledger.possession.copies(item.name),
+        "possession": _possession_document(ledger, item.name),
     }
 
 
