@@ -126,8 +126,10 @@ class DynamicVhd(BlockImage):
 
 def _used(entries: bytes) -> bytes:
     """For each entry 1 where it says that its block is in this file, else 0."""
-    if entries.count(0xFF) == len(entries):
-        return bytes(len(entries) // 4)
+    if entries and entries.count(entries[0]) == len(
+        entries
+    ):  # an empty disk, or a hole where the table should be
+        return bytes([entries[0] != 0xFF]) * (len(entries) // 4)
     return bytes(map(_UNUSED.__ne__, array("I", entries)))  # in either order of bytes: they are all the same
 
 

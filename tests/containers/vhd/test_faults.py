@@ -23,7 +23,7 @@ from imgkit.hashing import hash_range
 from tests.containers.oracle import bad_ranges
 from tests.containers.sets import media
 from tests.containers.vhd.make import DYNAMIC, FIXED, SECTOR, Parent, Vhd, fixed, footer, some_blocks, summed
-from tests.containers.vhd.witness import mapped
+from tests.containers.vhd.witness import mapped, open_ranges
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,6 +83,37 @@ def test_nothing_is_wrong_with_the_one_that_is_damaged_below(tmp_path: Path) -> 
         assert bad_ranges(image, CONTENT) == []
         assert mapped(image) == CONTENT
         assert notices(image) == ()
+
+
+def test_a_table_of_billions(tmp_path: Path) -> None:
+    """2 TiB in blocks of 4 KiB: half a billion entries, in a file that takes no room."""
+    path = disk().write(tmp_path / "disk.vhd")
+    size = 2 << 40
+    patched_header(path, 28, struct.pack(">II", size >> 12, 4096))
+    end = footer(size, DYNAMIC, OTHER)
+    with path.open("r+b") as file:
+        file.write(end)
+        file.seek(4 << 30)
+        file.write(end)
+    with pytest.raises(CorruptImage, match="536870912 blocks, more than the 67108864"):
+        open_image(path)
+
+
+def test_a_table_that_is_a_hole(tmp_path: Path) -> None:
+    """Every entry leads to the copy of the footer: none is read, and each says so."""
+    path = disk().write(tmp_path / "disk.vhd")
+    size = 512 << 30
+    patched_header(path, 28, struct.pack(">II", size >> 21, 2 << 20))
+    patched_header(path, 16, struct.pack(">Q", 1 << 20))
+    end = footer(size, DYNAMIC, OTHER)
+    with path.open("r+b") as file:
+        file.write(end)
+        file.seek(8 << 20)
+        file.write(end)
+    with open_image(path) as image:
+        assert open_ranges(image) == [(0, size)]
+        with pytest.raises(CorruptMedia, match="in the copy of the footer"):
+            image.read_at(size - 512, 512)
 
 
 def test_the_copy_of_a_damaged_footer_is_used(tmp_path: Path) -> None:
