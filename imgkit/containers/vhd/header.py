@@ -21,7 +21,7 @@ _LAYOUT = struct.Struct(">8sQQIIII16sI4x512s")
 _LOCATORS = 576  # offset in the header of eight entries
 _LOCATOR = struct.Struct(">4sIII Q")
 _SMALLEST_BLOCK, _LARGEST_BLOCK = 4096, 256 << 20
-_MOST_BLOCKS = 1 << 26  # 128 TiB in the usual blocks of 2 MiB; a table of billions takes minutes to go through
+_MOST_BLOCKS = 1 << 26  # 128 TiB in blocks of 2 MiB; billions would take minutes to go through
 _LONGEST_LOCATOR = 64 << 10
 # Platform code -> encoding, in the order in which they are tried: a relative path survives a move of the folder.
 _WINDOWS_PATHS = {b"W2ru": "utf-16-le", b"Wi2r": "ascii", b"W2ku": "utf-16-le", b"Wi2k": "ascii"}
