@@ -97,8 +97,9 @@ class Image(ABC):
         stored_digests: Digests of the media that the container itself states.
         metadata: What the container states, as found, for `info`; plain JSON values. Known keys: `notices` (sentences
             for the examiner, a tuple), `atime_may_change`, `container` (facts of the format: version, sizes,
-            compression), `acquisition` (who, when, with what, as written), `acquisition_errors` ({offset, length}
-            in bytes), `sessions`, `tracks`, `snapshots`, `chain` (the parents, nearest first).
+            compression), `acquisition` (who, when, with what, as written), `acquisition_problems` (sentences on what
+            of that is in doubt, among the notices too), `acquisition_errors` ({offset, length} in bytes), `sessions`, `tracks`,
+            `snapshots`, `chain` (the parents, nearest first).
     """
 
     format: str

@@ -13,6 +13,7 @@ from imgkit.containers import RawImage, open_image
 from imgkit.containers.evidence_file import open_evidence as open_evidence_file
 from imgkit.custody.record import INTEGER_LIMIT, LIST_LIMIT, path_fields, printable
 from imgkit.errors import ImageError, NotPermitted, PartitionError, UsageError
+from imgkit.examination.acquisition import acquisition_record
 from imgkit.examination.devices import device_changes, device_facts, device_notices, device_of
 from imgkit.linux.files import acting_as
 
@@ -166,12 +167,14 @@ def stored_digests(image: Image) -> dict[str, dict[str, str]]:
 
 
 def stated_by(image: Image) -> Record:
-    """What a container says of itself, for the record that adds it: its digests, and what tells its set from others."""
+    """What a container says of itself, for the record that adds it: digests, what tells its set from others, acquisition."""
     facts: Record = {key: digests for key, digests in stored_digests(image).items() if digests}
     container = image.metadata.get("container")
     identifier = container.get("set_identifier") if isinstance(container, dict) else None
     if isinstance(identifier, str) and identifier:
         facts["set_identifier"] = printable(identifier)
+    if acquisition := acquisition_record(image):
+        facts["acquisition"] = acquisition
     return facts
 
 

@@ -72,7 +72,7 @@ def inspect_image(examination: Examination, evidence: Evidence) -> Record:
         "metadata": {
             key: value
             for key, value in image.metadata.items()
-            if key not in _STATED and key not in ("notices", "atime_may_change")
+            if key not in _STATED and key not in ("notices", "acquisition_problems", "atime_may_change")
         },
         "notices": notices,
         "complete": not image.cut_short,  # a set that lacks a file does not open: MissingSegment

@@ -31,6 +31,19 @@ class File:
 
 
 @dataclass(frozen=True, slots=True)
+class Acquisition:
+    """What a container says of its acquisition: its own words, which nobody here has checked.
+
+    Attributes:
+        line: Line that says so.
+        facts: (name, value) in words, as found; then what is in doubt, was cut, or was left out.
+    """
+
+    line: int
+    facts: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class StatedDigest:
     """A digest that somebody else states of an exhibit's media.
 
@@ -268,6 +281,7 @@ class Exhibit:
         copy_of: The exhibit it is a working copy of, or empty.
         source: What it was taken from, as people state it: make, model, serial ...
         acquired: By whom, when, with what, as stated.
+        acquisition: What its container says of its acquisition, or None.
         stated: Digests that somebody else states of it.
         own: Digests of ours, in order.
         comparisons: In order.
@@ -293,6 +307,7 @@ class Exhibit:
     copy_of: str
     source: tuple[tuple[str, str], ...]
     acquired: tuple[tuple[str, str], ...]
+    acquisition: Acquisition | None
     stated: tuple[StatedDigest, ...]
     own: tuple[OwnDigest, ...]
     comparisons: tuple[Comparison, ...]

@@ -9,6 +9,7 @@ from imgkit.custody.record import ZEROS
 from imgkit.custody.schema import OPENING_TYPES, is_newer, validate
 from imgkit.custody.verify.lines import Kind
 from imgkit.errors import CustodyError
+from imgkit.reports.acquisition import acquisition_in
 from imgkit.reports.digests import (
     READS,
     comparisons_in,
@@ -215,6 +216,7 @@ def _exhibit(
         files_count=len(files) if isinstance(files, list) else _count(files),
         source=pairs(data.get("source")),
         acquired=pairs(data.get("acquired")),
+        acquisition=acquisition_in(acts),
         stated=stated,
         own=own,
         comparisons=tuple(held for act in reads for held in comparisons_in(act, ours)),

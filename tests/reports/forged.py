@@ -41,6 +41,20 @@ HOSTILE = (
     "12345678901234567890",
     "x" * 20_000,
 )
+ACQUISITION: Record = {
+    "case_number": "C-7",
+    "examiner": "Jane Doe",
+    "acquired_date": "2026 4 30 10 0 0",
+    "acquired_epoch": "1777543200",
+    "password": False,
+    "errors": {"count": 2, "bytes": 4608},
+    "other": [{"field": "srce.ev", "value": "item 1"}],
+    "differences": [{"field": "examiner", "section": "header", "value": "John Roe"}],
+    "problems": ["the header section states no code page and is no ASCII: read as Windows-1252"],
+    "cut": [{"field": "notes", "characters": 9000, "sha256": OTHER}],
+    "left_out": 3,
+    "of_a_newer_version": "still shown",
+}
 BOB = {"name": "Bob Roe", "id": "bob@lab"}
 JANE = {"name": "Jane Doe", "id": "jane@lab"}
 
@@ -103,6 +117,7 @@ def full(folder: Path) -> CaseView:
         acquired={"by": "Jane Doe", "when": "2026-04-30", "tool": "imager 4"},
         stated=[{"digest": f"sha256:{SHA256}", "source": "stated when it was added"}],
         stored_digests={"md5": MD5},
+        acquisition=ACQUISITION,
     )
     forge.act("evidence.added", facts, facts)
     _reads(forge)
@@ -214,6 +229,14 @@ def _hostile_exhibit(case: Case, name: str, text: str) -> None:
     forge = case.forge
     facts = added(text, description=text, source={"make": text, "serial": text})
     facts |= {"stated": [{"digest": f"sha256:{text}", "source": text}], "acquired": {"by": text}}
+    listed = [{"field": text, "section": text, "value": text}]
+    facts["acquisition"] = {"examiner": text, "acquired_epoch": text, "other": listed, "differences": listed}
+    facts["acquisition"] |= {
+        "errors": {"count": text},
+        "problems": [text, 7],
+        "cut": listed,
+        "left_out": text,
+    }
     forge.append(forge.record("evidence.added", "event", {}) | _act(forge, "evidence.added", facts, name))
     forge.act("evidence.added", facts, facts, exhibit=name)
     source = {"kind": "sidecar", "path": text, "protection": text}

@@ -108,6 +108,8 @@ class EwfImage(Image):
         }
         if acquisition:
             facts["acquisition"] = acquisition
+        if isinstance(problems, list) and problems:
+            facts["acquisition_problems"] = tuple(problems)
         if layout.errors:
             sector = volume.bytes_per_sector
             facts["acquisition_errors"] = tuple(

@@ -82,6 +82,11 @@ class Exhibits:
         )
         kind = graph.facet(ref, "uco-observable:ImageFacet", observable_imageType=string(exhibit.format))
         facts = [f"acquired {key}: {said}" for key, said in exhibit.acquired]
+        if exhibit.acquisition:  # of a header's fields the ontology has none
+            facts += [
+                f"said by the container, not checked, {key}: {said}"
+                for key, said in exhibit.acquisition.facts
+            ]
         facts += [
             f"line {said.line} corrects line {said.of}: {said.field} is {said.now}"
             for said in exhibit.corrections

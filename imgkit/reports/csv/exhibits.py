@@ -41,6 +41,7 @@ def _rows(case: CaseView) -> Iterator[list[Value]]:
         yield ["report", "", line, "", "", "", what, "", "", sentence]
     for exhibit in case.exhibits:
         yield _exhibit(exhibit)
+        yield from _acquisition(exhibit)
         yield from _files(exhibit)
         yield from _partitions(exhibit)
         for shown in exhibit.attachments:
@@ -72,6 +73,14 @@ def _exhibit(exhibit: Exhibit) -> list[Value]:
         str(added.actor),
         "; ".join(f"{key}: {said}" for key, said in facts),
     ]
+
+
+def _acquisition(exhibit: Exhibit) -> Iterator[list[Value]]:
+    """What the container says: a row each, for in one cell a value could be made to look like the next."""
+    found = exhibit.acquisition
+    for name, value in found.facts if found else ():
+        start: list[Value] = ["acquisition", exhibit.name, found.line if found else None, "", "", "", name]
+        yield [*start, "", "", value, "said by the container, not checked"]
 
 
 def _files(exhibit: Exhibit) -> Iterator[list[Value]]:

@@ -66,6 +66,7 @@ def _exhibit(exhibit: Exhibit) -> Iterator[str]:
         if facts:
             said = ", ".join(f"{key} {value}" for key, value in facts)
             yield from say(f"{word}, as stated: {said}. {at([exhibit.line])}", 1)
+    yield from _acquisition(exhibit)
     yield from few([say(f"File {f.path}{_bytes(f.bytes)}. {at([exhibit.line])}", 1) for f in exhibit.files])
     for said_later in exhibit.corrections:
         yield from correction(said_later, 1)
@@ -75,6 +76,14 @@ def _exhibit(exhibit: Exhibit) -> Iterator[str]:
     yield from _tables(exhibit)
     yield from _attachments(exhibit)
     yield from few([_change(act) for act in exhibit.changes])
+
+
+def _acquisition(exhibit: Exhibit) -> Iterator[str]:
+    """One line a statement: in a row of them one could be made to look like the next."""
+    found = exhibit.acquisition
+    if found is not None:
+        yield from say(f"The container says of its acquisition, which nobody checked: {at([found.line])}", 1)
+        yield from few([say(f"{name}: {value}", 2) for name, value in found.facts])
 
 
 def _bytes(size: int | None) -> str:

@@ -93,6 +93,7 @@ def exhibit(item: Exhibit, number: int) -> Markup:
         el("h3", said(item.name), Markup(" "), el("small", said(item.description))),
         corrections(item.corrections),
         _identity(item),
+        _acquisition(item),
         _digests(item),
         _comparisons(item),
         division(item, anchor),
@@ -126,6 +127,17 @@ def _identity(item: Exhibit) -> Markup:
         ("Last verification", _last(item.verdict)),
     ]
     return join((facts(rows), _files(item)))
+
+
+def _acquisition(item: Exhibit) -> Markup:
+    found = item.acquisition
+    if found is None:
+        return Markup("")
+    words = el(
+        "p", "Its own words, as they were found: none of them was checked. ", line_link(found.line), cls="q"
+    )
+    said_of_it = facts((said(name), said(value)) for name, value in found.facts)
+    return section("What the container says of its acquisition", "", words, said_of_it, level=4)
 
 
 def _files(item: Exhibit) -> Markup:
