@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from imgkit.containers import RawImage, open_image
 from imgkit.containers.evidence_file import open_evidence as open_evidence_file
-from imgkit.custody.record import INTEGER_LIMIT, LIST_LIMIT, path_fields, printable
+from imgkit.custody.record import (
+    INTEGER_LIMIT,
+    LINE_LIMIT,
+    LIST_LIMIT,
+    encode_document,
+    path_fields,
+    printable,
+)
 from imgkit.errors import ImageError, NotPermitted, PartitionError, UsageError
 from imgkit.examination.acquisition import acquisition_record
 from imgkit.examination.devices import device_changes, device_facts, device_notices, device_of
@@ -237,8 +244,11 @@ def image_record(image: Image) -> Record:
 
 
 def files_record(files: list[Record]) -> Record:
-    """The files of an image in a record's data; a list that is too long goes to an enclosure, its first entry stays."""
-    if len(files) > LIST_LIMIT:
+    """The files of an image in a record's data; a list that is too long goes to an enclosure, its first entry stays.
+
+    A list that takes much of a line may have to go as well: an exhibit is known again by its first file.
+    """
+    if len(files) > LIST_LIMIT or len(encode_document(files)) > LINE_LIMIT // 4:
         return {"files": files, "first_file": files[0]}
     return {"files": files}
 

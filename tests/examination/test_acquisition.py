@@ -174,3 +174,29 @@ def test_numbers_beyond_what_json_readers_keep_are_text() -> None:
         "acquired_epoch": "999999999999999999",
         "errors": {"count": 2, "bytes": str(2**53 + 1)},
     }
+
+
+# -- room in a line ----------------------------------------------------------------------------------
+
+
+def test_a_set_whose_long_paths_leave_no_room_in_a_line_is_known_again(
+    examination: Examination, tmp_path: Path
+) -> None:
+    """With what the container says the list of its files no longer fits: it is enclosed, and the exhibit stays one."""
+    folder = tmp_path / ("a" * 250) / ("b" * 250)
+    folder.mkdir(parents=True)
+    said = header2(**dict.fromkeys(("c", "n", "a", "e", "t", "md", "sn"), "x" * 1_990))
+    recipe = Recipe(header2=said, chunks_per_segment=1, sectors_per_chunk=1)
+    layout = write_ewf(folder, bytes(99 * 512), recipe)
+    names = set()
+    for path in (layout.paths[0], layout.paths[50]):
+        with examination.evidence(str(path)) as evidence:
+            names.add(evidence.exhibit)
+    examination.refresh()
+    with examination.evidence(str(layout.paths[98])) as evidence:
+        names.add(evidence.exhibit)
+    assert names == {"EX1"}
+    added = next(item["data"] for item in examination.log.records() if item["type"] == "evidence.added")
+    assert "enclosure" in added["files"]
+    assert added["first_file"]["path"] == str(layout.paths[0])
+    assert len(added["acquisition"]["examiner"]) == 1_990
