@@ -14,10 +14,10 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from imgkit.custody.durable import NEW_FILE, NO_RENAME, READ_FILE, sync_folder, told, write_all
+from imgkit.custody.durable import NEW_FILE, NO_RENAME, sync_folder, told, write_all
 from imgkit.custody.record import new_uuid, printable
 from imgkit.errors import CustodyError
-from imgkit.linux.files import acting_as, renameat2_noreplace
+from imgkit.linux.files import acting_as, open_regular, renameat2_noreplace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -210,14 +210,11 @@ def digest_of(path: str, progress: Callable[[int], object] = bool) -> tuple[str,
         OSError: As the kernel says.
     """
     hasher, size = hashlib.sha256(), 0
-    fd = os.open(path, READ_FILE | os.O_NONBLOCK)
-    try:
-        while block := os.pread(fd, _BLOCK, size):
+    with open_regular(path, buffering=_BLOCK) as file:
+        while block := file.read(_BLOCK):
             hasher.update(block)
             size += len(block)
             progress(len(block))
-    finally:
-        os.close(fd)
     return hasher.hexdigest(), size
 
 

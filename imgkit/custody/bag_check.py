@@ -18,9 +18,10 @@ from imgkit.custody.bag import (
     decoded,
     digest_of,
 )
-from imgkit.custody.durable import READ_FILE, told
+from imgkit.custody.durable import told
 from imgkit.custody.record import printable
 from imgkit.errors import CustodyError
+from imgkit.linux.files import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -107,10 +108,7 @@ def _required(path: str, name: str) -> bytes:
 
 def _tag_file(path: str, name: str) -> bytes:
     place = os.path.join(path, name)
-    fd = os.open(place, READ_FILE | os.O_NONBLOCK)
-    with open(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise CustodyError(f"{place!r} is no regular file")
+    with open_regular(place) as file:
         return file.read()
 
 

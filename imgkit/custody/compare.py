@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import stat
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, NoReturn
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, NoReturn
 from imgkit.custody.durable import told
 from imgkit.custody.record import LINE_LIMIT, ZEROS, encode_document, printable
 from imgkit.errors import CustodyError
+from imgkit.linux.files import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,6 @@ FIELDS_LIMIT = 64  # fields that are listed of a line
 
 Relation = Literal["same", "prefix", "forked", "other-log"]
 
-_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO in its place must not make us wait
 _BLOCK = 1 << 20
 _PACKED = {
     b"\x1f\x8b": "gzip",
@@ -198,12 +197,8 @@ class _Side:
 
 def _opened(path: str) -> BinaryIO:
     with told(f"open custody log {path!r}", given=True):
-        file = open(os.open(path, _READ), "rb", buffering=_BLOCK)  # noqa: SIM115  (the caller's stack closes it)
-        status = os.fstat(file.fileno())
-        start = os.pread(file.fileno(), 8, 0) if stat.S_ISREG(status.st_mode) else b""
-    if not stat.S_ISREG(status.st_mode):
-        file.close()
-        raise CustodyError(f"cannot compare {path!r}: it is no regular file")
+        file = open_regular(path, follow=True, buffering=_BLOCK)
+        start = os.pread(file.fileno(), 8, 0)
     for magic, name in _PACKED.items():
         if start.startswith(magic):
             file.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import stat
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, NoReturn
@@ -17,6 +16,7 @@ from imgkit.custody.record import LINE_LIMIT, decode, line_hash, printable
 from imgkit.custody.schema import is_newer
 from imgkit.custody.ssh import SignatureCheck, verify_signature
 from imgkit.errors import CustodyError
+from imgkit.linux.files import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +32,6 @@ _CHECKPOINT = re.compile(r"([0-9]{6,15})(\.txt|\.txt\.sig|\.sums|\.sums\.[A-Za-z
 _LIMITS = {".txt": BODY_LIMIT, ".txt.sig": 65_536, ".sums": 4096}
 _STAMP_LIMIT = 1 << 20
 _FILES = frozenset({"lines.jsonl", "paths.txt", "checkpoints", "README.txt", "check.sh"})
-_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _COUNT_LIMIT = 1_000_000  # lines
 _CODES = {"revoked": "KEY_REVOKED", "weak": "WEAK_KEY", "unknown": "UNKNOWN_SIGNER"}
 
@@ -278,10 +277,5 @@ def _opened(path: str) -> Iterator[BinaryIO]:
     Raises:
         CustodyError: It cannot be read, or is no regular file.
     """
-    with told(f"read {path!r}", given=True):
-        fd = os.open(path, _READ)
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            os.close(fd)
-            raise CustodyError(f"{path!r} is no regular file")
-        with open(fd, "rb") as file:
-            yield file
+    with told(f"read {path!r}", given=True), open_regular(path) as file:
+        yield file

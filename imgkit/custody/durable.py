@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from imgkit.custody.record import new_uuid
 from imgkit.errors import CustodyError
-from imgkit.linux.files import renameat2_noreplace
+from imgkit.linux.files import open_regular, renameat2_noreplace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -113,13 +113,10 @@ def read_whole(path: str, *, limit: int) -> bytes:
     Raises:
         OSError: As the kernel says; EFBIG: longer than `limit`.
     """
-    fd = os.open(path, READ_FILE | os.O_NONBLOCK)
-    try:
-        if os.fstat(fd).st_size > limit:
+    with open_regular(path) as file:
+        if os.fstat(file.fileno()).st_size > limit:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
-        return os.pread(fd, limit, 0)
-    finally:
-        os.close(fd)
+        return file.read(limit)
 
 
 def write_all(fd: int, chunks: Iterable[bytes]) -> None:

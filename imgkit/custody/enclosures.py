@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from imgkit.custody.durable import (
     NEW_FILE,
-    READ_FILE,
     mode_like,
     name_new_file,
     own_like,
@@ -20,6 +19,7 @@ from imgkit.custody.durable import (
 )
 from imgkit.custody.record import INTEGER_LIMIT, LINE_LIMIT, LIST_LIMIT, ZEROS, encode_document, new_uuid
 from imgkit.errors import CustodyError
+from imgkit.linux.files import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -269,8 +269,7 @@ def _removed_on_failure(path: str) -> Iterator[None]:
 
 def _refuse_other(path: str) -> None:
     """Raise unless the file holds the bytes its name says."""
-    fd = os.open(path, READ_FILE)
-    with open(fd, "rb") as file:
+    with open_regular(path) as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != os.path.basename(path).partition(".")[0]:
         raise CustodyError(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import stat
 from typing import TYPE_CHECKING, Any
 
 from imgkit.custody.clock import boot_id
@@ -15,7 +14,7 @@ from imgkit.custody.record import LINE_LIMIT, decode, decode_document, is_json, 
 from imgkit.custody.schema import OPENING_TYPES, is_newer, validate
 from imgkit.custody.session import process_start
 from imgkit.errors import CustodyError
-from imgkit.linux.files import acting_as
+from imgkit.linux.files import acting_as, open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -35,9 +34,9 @@ def lines_of(path: str, identity: Identity | None) -> Iterator[tuple[int, bytes]
         CustodyError: The log cannot be read.
     """
     with acting_as(identity), told(f"read custody log {path!r}"):
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        file = open_regular(path, buffering=_BUFFER)
     offset = 0
-    with open(fd, "rb", buffering=_BUFFER) as file:
+    with file:
         while True:
             with told(f"read custody log {path!r}"):
                 line = file.readline()
@@ -69,14 +68,8 @@ def read_opening(path: str) -> dict[str, Any]:
     Raises:
         CustodyError: No log, not readable, damaged, or written by a newer imgkit.
     """
-    with told(f"open custody log {path!r}"):
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        try:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise CustodyError(f"{path!r} is no regular file and so no custody log")
-            line = os.pread(fd, LINE_LIMIT, 0)
-        finally:
-            os.close(fd)
+    with told(f"open custody log {path!r}"), open_regular(path) as file:
+        line = file.read(LINE_LIMIT)
     head, newline, _rest = line.partition(b"\n")
     try:
         opening = decode(head + newline)
@@ -102,8 +95,8 @@ def enclosed_list(
     name = os.path.basename(str(reference["enclosure"]))
     path = os.path.join(os.path.dirname(log), ENCLOSURES, name)
     with acting_as(identity), told(f"read enclosure {path!r}"):
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with open(fd, "rb") as file, told(f"read enclosure {path!r}"):
+        file = open_regular(path)
+    with file, told(f"read enclosure {path!r}"):
         document = file.read()
     if hashlib.sha256(document).hexdigest() != reference["sha256"]:
         raise CustodyError(

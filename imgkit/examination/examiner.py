@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imgkit.errors import HostError, UsageError
-from imgkit.linux.files import Identity, acting_as
+from imgkit.linux.files import Identity, acting_as, open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -191,14 +191,14 @@ def _is_text_or_table(value: object, required: str, optional: str) -> bool:
 def _read_toml(path: str, identity: Identity | None) -> dict[str, object] | None:
     try:
         with acting_as(identity):
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            file = open_regular(path)
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return None
     except OSError as error:
         raise UsageError(f"cannot read the settings {path}: {error.strerror}") from error
     import tomllib
 
-    with open(fd, "rb") as file:
+    with file:
         try:
             values = tomllib.load(file)
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

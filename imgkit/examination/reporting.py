@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
 import os
-import stat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from imgkit.custody.durable import READ_FILE, create_file, mode_like
+from imgkit.custody.durable import create_file, mode_like, read_whole
 from imgkit.custody.record import path_fields
 from imgkit.custody.verify import verify_log
 from imgkit.custody.verify.lines import read_lines
@@ -94,29 +92,12 @@ def enclosures_in(folder: str) -> Callable[[str, str], bytes | None]:
 
     def enclosure(sha256: str, name: str) -> bytes | None:
         try:
-            fd = os.open(os.path.join(place, os.path.basename(name)), READ_FILE | os.O_NONBLOCK)
-            try:
-                content = _content(fd)
-            finally:
-                os.close(fd)
+            content = read_whole(os.path.join(place, os.path.basename(name)), limit=LARGEST)
         except (OSError, ValueError):
             return None  # withheld: the verifier says so
         return content if hashlib.sha256(content).hexdigest() == sha256 else None
 
     return enclosure
-
-
-def _content(fd: int) -> bytes:
-    """The bytes of a file that is one, and that a report can hold.
-
-    Raises:
-        OSError: It cannot be read, or is too large.
-    """
-    about = os.fstat(fd)
-    if not stat.S_ISREG(about.st_mode) or about.st_size > LARGEST:
-        raise OSError(errno.EFBIG, "no file that a report can hold")
-    with open(fd, "rb", closefd=False) as file:
-        return file.read(LARGEST)
 
 
 def memory(environ: Any, notify: Callable[[str], object]) -> StateFolder | None:

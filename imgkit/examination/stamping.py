@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imgkit.custody.durable import create_file, told
 from imgkit.custody.recorded import checkpoints_of
 from imgkit.errors import CustodyError, UsageError
-from imgkit.linux.files import acting_as
+from imgkit.linux.files import acting_as, open_regular
 
 if TYPE_CHECKING:
     from imgkit.custody.anchoring import Anchored
@@ -249,12 +248,8 @@ def read_file(path: str, limit: int, identity: Identity | None) -> bytes:
     Raises:
         CustodyError: It cannot be read, is no regular file, or is too long.
     """
-    with acting_as(identity), told(f"read {path!r}", given=True):
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with open(fd, "rb") as file:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise CustodyError(f"{path!r} is no regular file")
-            data = file.read(limit + 1)
+    with acting_as(identity), told(f"read {path!r}", given=True), open_regular(path, follow=True) as file:
+        data = file.read(limit + 1)
     if len(data) > limit:
         raise CustodyError(f"{path!r} has more than {limit:,} bytes")
     return data

@@ -388,9 +388,9 @@ def test_what_is_no_file_of_the_folder_is_not_read(received: Path, name: str) ->
     with pytest.raises(CustodyError, match="symbolic"):
         check_disclosure(str(received))
     path.unlink()
-    for make in (os.mkdir, os.mkfifo):
+    for make, problem in ((os.mkdir, "a folder"), (os.mkfifo, "no regular file")):
         make(path)
-        with pytest.raises(CustodyError, match="no regular file"):
+        with pytest.raises(CustodyError, match=problem):
             check_disclosure(str(received))
         shutil.move(path, received.parent / make.__name__)
 

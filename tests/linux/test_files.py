@@ -32,6 +32,22 @@ def common() -> Iterator[Path]:
         yield Path(folder)
 
 
+def test_a_regular_file_is_opened_and_nothing_else(tmp_path: Path) -> None:
+    """No wait for the writer of a FIFO, no way out through a link, no descriptor left (see tests/conftest.py)."""
+    (tmp_path / "file").write_bytes(b"evidence")
+    (tmp_path / "link").symlink_to("file")
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "fifo")
+    with files.open_regular(tmp_path / "file") as file:
+        assert (file.read(), os.get_inheritable(file.fileno())) == (b"evidence", False)
+    with files.open_regular(str(tmp_path / "link"), follow=True) as file:
+        assert file.read() == b"evidence"
+    for name, number in (("link", errno.ELOOP), ("folder", errno.EISDIR), ("fifo", errno.EINVAL)):
+        with pytest.raises(OSError, match=name) as caught:
+            files.open_regular(tmp_path / name)
+        assert (caught.value.errno, caught.value.filename) == (number, str(tmp_path / name))
+
+
 def test_fallocate_reserves_and_keeps_the_size(tmp_path: Path) -> None:
     with (tmp_path / "file").open("wb") as file:
         files.fallocate_keep_size(file.fileno(), 0, 128 << 10)

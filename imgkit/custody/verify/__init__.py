@@ -9,7 +9,6 @@ one number an operation, one an enclosure, and the files of each checkpoint.
 from __future__ import annotations
 
 import os
-import stat
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -35,6 +34,7 @@ from imgkit.custody.verify.signatures import Signatures
 from imgkit.custody.verify.stamps import Stamps
 from imgkit.custody.verify.torn import TornRuns
 from imgkit.errors import CustodyError
+from imgkit.linux.files import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 __all__ = ["CODES", "Covered", "LogFinding", "Severity", "Verification", "verify_log"]
 
 LOG_NAME = "custody.jsonl"
-_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO in its place must not make us wait
 _GZIP = b"\x1f\x8b"
 
 
@@ -304,13 +303,11 @@ def _place(path: str) -> tuple[str, str | None]:
 @contextmanager
 def _opened(path: str) -> Iterator[BinaryIO]:
     try:
-        fd = os.open(path, _READ)
+        file = open_regular(path, follow=True, buffering=1 << 20)
     except OSError as error:
         raise _unreadable(path, error) from error
-    with open(fd, "rb", buffering=1 << 20) as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise CustodyError(f"cannot verify {path}: it is no regular file")
-        if os.pread(fd, len(_GZIP), 0) == _GZIP:
+    with file:
+        if os.pread(file.fileno(), len(_GZIP), 0) == _GZIP:
             raise CustodyError(f"cannot verify {path}: it is gzip", hint="unpack a copy: gunzip -k")
         yield file
 

@@ -8,6 +8,8 @@ import re
 import stat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from imgkit.linux.files import open_regular
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -16,8 +18,6 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"([0-9a-f]{64})(?:\.[A-Za-z0-9._-]{1,32})?\Z")
 _LEFTOVER = re.compile(r"\..*\.tmp\Z")  # a killed write of imgkit; never an enclosure
-_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-_CHUNK = 1 << 20
 _OWN_DIGEST = frozenset({"note.added", "enclosure.added"})
 
 
@@ -115,14 +115,8 @@ def _digest(path: str) -> str | None:
     """SHA-256 of a regular file, or None for anything else; a symbolic link or a FIFO is not followed or waited for."""
     if not stat.S_ISREG(os.lstat(path).st_mode):
         return None
-    hasher = hashlib.sha256()
-    fd = os.open(path, _READ)
-    try:
-        while chunk := os.read(fd, _CHUNK):
-            hasher.update(chunk)
-    finally:
-        os.close(fd)
-    return hasher.hexdigest()
+    with open_regular(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _enclosing(value: Any) -> Iterator[dict[str, Any]]:

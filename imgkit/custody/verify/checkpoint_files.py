@@ -6,16 +6,16 @@ import errno
 import hashlib
 import os
 import re
-import stat
 from contextlib import suppress
 from dataclasses import dataclass, field
+
+from imgkit.linux.files import open_regular
 
 BODY, SIGNATURE, SUMS = ".txt", ".txt.sig", ".sums"
 LIMITS = {BODY: 4096, SIGNATURE: 65_536, SUMS: 4096, ".tsr": 1 << 20}
 _NAME = re.compile(r"([0-9]{6,15})(?:(\.txt|\.txt\.sig|\.sums)|\.sums(\.[A-Za-z0-9._-]{1,64})\.tsr)\Z")
 _ASIDE = re.compile(r"\.([0-9]{6,15}\.[A-Za-z0-9._-]{3,80})\.[0-9a-f-]{36}\.tmp\Z")
 _LEFTOVER = re.compile(r"\..*\.tmp\Z")  # a killed write of imgkit; never a file of a checkpoint
-_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +92,7 @@ class CheckpointFolder:
 
     def _read(self, name: str, limit: int) -> bytes:
         assert self.folder is not None  # noqa: S101  (there are no names without a folder)
-        with open(os.path.join(self.folder, name), "rb", opener=lambda path, _: os.open(path, _READ)) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise OSError(errno.EINVAL, "it is no regular file")
+        with open_regular(os.path.join(self.folder, name)) as file:
             data = file.read(limit + 1)
         if len(data) > limit:
             raise OSError(errno.EFBIG, f"it has more than {limit:,} bytes")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from imgkit.custody.checkpoint import RECEIPT_MAGIC, Receipt
@@ -11,6 +10,7 @@ from imgkit.custody.durable import told
 from imgkit.custody.verify.finding import lines_from
 from imgkit.custody.verify.outside import lies_in
 from imgkit.errors import CustodyError
+from imgkit.linux.files import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 _WORDS = 6  # of a receipt
 _LIMIT = 1 << 20  # bytes of a mail that has one in it
 _FILES_LIMIT = 10_000
-_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not make us wait
 
 
 class Held(NamedTuple):
@@ -117,10 +116,7 @@ def _in(text: str) -> Iterator[Receipt]:
 
 
 def _text(path: str) -> str:
-    fd = os.open(path, _READ)
-    with open(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise CustodyError(f"{path!r} is no regular file")
+    with open_regular(path, follow=True) as file:
         return file.read(_LIMIT).decode("utf-8", "replace")
 
 
