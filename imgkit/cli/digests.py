@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from imgkit.examination import Evidence, Examination
     from imgkit.examination.reading import Hashed
     from imgkit.examination.verifying import Verified
+    from imgkit.references.reference import Kind, Origin, Protection, Source
 
 Document = dict[str, Any]
 
@@ -308,6 +309,22 @@ _WORDS_OF_PARTS = {
     "no-reference": "no reference: nothing states a digest of the whole, only of parts that were compared",
 }
 
+_KINDS: dict[Kind, str] = {
+    "option": "on the command line",
+    "against": "given by --against",
+    "sidecar": "beside the image",
+    "container": "inside the container",
+    "report": "an imager's report",
+    "manifest": "a list of digests",
+    "custody": "a custody log",
+}
+_ORIGINS: dict[Origin, str] = {
+    "acquisition": "of the acquisition",
+    "container": "of the container",
+    "own": "our own earlier record",
+}
+_PROTECTIONS: dict[Protection, str] = {"loose": "unprotected", "log": "chained", "signed": "signed"}
+
 
 def _verdict_in_words(result: Verified) -> str:
     verdict = str(result.verdict)
@@ -317,6 +334,15 @@ def _verdict_in_words(result: Verified) -> str:
     if verdict in _WORDS_OF_PARTS and any(origin != "own" for origin in stated):
         return _WORDS_OF_PARTS[verdict]
     return _WORDS[verdict]
+
+
+def _stated_by(source: Source) -> str:
+    """Where a digest was stated, who states it there, and what keeps that from being replaced."""
+    words = [_KINDS[source.kind], _PROTECTIONS[source.protection]]
+    if source.origin != source.kind:  # a container speaks for itself
+        words.insert(1, _ORIGINS[source.origin])
+    line = f" line {source.line}" if source.line else ""
+    return f"{source.path or '--expect'}{line} ({'; '.join(words)})"
 
 
 def _print_verified(result: Verified) -> None:
@@ -329,15 +355,10 @@ def _print_verified(result: Verified) -> None:
         )
         for item in part.comparisons:
             where = item.reference.source
-            place = (
-                where.kind
-                if where.path is None
-                else f"{where.path}" + (f" line {where.line}" if where.line else "")
-            )
             say(f"  {'ok  ' if item.matches else 'BAD '} {of} {item.actual}", hang=5)
             if not item.matches:
                 say(f"       expected {item.reference.digest}")
-            say(f"       stated by {printable(place)} ({where.kind}, {where.origin}, {where.protection})")
+            say(f"       stated by {printable(_stated_by(where))}")
         for text in part.part.differences:
             say(f"  BAD  {text}")
         compared = {item.actual for item in part.comparisons}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -113,6 +114,14 @@ def test_another_image_in_the_inode_of_one_that_was_deleted_is_another_exhibit(i
     assert found["verdict"] == "no-reference"
 
 
+def test_who_states_a_digest_is_said_in_words(imgkit: Imgkit) -> None:
+    image = imgkit.image()
+    given = imgkit("verify", image, "--expect", f"sha256:{SHA256}").ended(0).out
+    assert "stated by --expect (on the command line; of the acquisition; unprotected)\n" in given
+    again = imgkit("verify", image).ended(0).out
+    assert re.search(r"custody\.jsonl line \d \(a custody log; our own earlier record; chained\)\n", again)
+
+
 def test_a_moved_image_keeps_its_record(imgkit: Imgkit) -> None:
     image = imgkit.image()
     imgkit("hash", image).ended(0)
@@ -172,7 +181,10 @@ def test_sidecars_are_found_and_named(imgkit: Imgkit, name: str, text: str) -> N
     assert (found["verdict"], sources(found)) == ("match", [("sidecar", "acquisition", True)])
     assert found["comparisons"][0]["source"]["path"] == str(sidecar)
     shown = imgkit("verify", image).ended(0).out
-    assert f"stated by {sidecar} line " in shown
+    assert re.search(
+        rf"stated by {re.escape(str(sidecar))} line \d \(beside the image; of the acquisition; unprotected\)",
+        shown,
+    )
     assert before.st_atime_ns == sidecar.stat().st_atime_ns
 
 
