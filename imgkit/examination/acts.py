@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from imgkit.errors import OutcomeSpooled
 from imgkit.linux.signals import signals_held
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
     from imgkit.custody.acts import Intent
@@ -105,3 +106,14 @@ class Act:
             self.line = self._log.outcome(self.intent, self.result, self.data, error=self.error)
             if self.line:  # 0 where only the spool has it
                 self._on_written(self.line)
+
+
+@contextmanager
+def closing_failed(acts: Sequence[Act]) -> Iterator[None]:
+    """A block in which acts come to be, or all end with its error; what only the spool has a later run imports."""
+    try:
+        yield
+    except BaseException as error:
+        for act in acts:
+            act.__exit__(type(error), error, error.__traceback__)
+        raise

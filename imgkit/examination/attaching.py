@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from imgkit.attachment import LoopDevice, SharedSource, attach_all, keep_all, signals_held
 from imgkit.doctor import udev_rule_present, udevd_running
 from imgkit.errors import AttachError, CustodyError, ImgkitError
+from imgkit.examination.acts import closing_failed
 from imgkit.examination.attached import Attached, attachment_facts, counters, detached_facts
 from imgkit.examination.evidence import image_asked, image_document
 from imgkit.examination.inspecting import filesystem_document
@@ -143,17 +144,6 @@ def bind(
             block_size=block_size_of(evidence, targets[0]),
             sharing=below,
         )
-
-
-@contextmanager
-def closing_failed(acts: Sequence[Act]) -> Iterator[None]:
-    """A block in which acts come to be, or all end with its error; what only the spool has a later run imports."""
-    try:
-        yield
-    except BaseException as error:
-        for act in acts:
-            act.__exit__(type(error), error, error.__traceback__)
-        raise
 
 
 def record_made(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from imgkit.attachment import signals_held, take_guard
 from imgkit.custody.record import path_fields
 from imgkit.errors import CustodyError, ImgkitError
-from imgkit.examination.attaching import closing_failed
+from imgkit.examination.acts import closing_failed
 from imgkit.examination.cases import identity_in
 from imgkit.examination.evidence import image_asked, image_document
 from imgkit.examination.exposures import exposure_named_in_hint

@@ -8,14 +8,15 @@ import shlex
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
+from imgkit.attachment import Backing
 from imgkit.custody.clock import boot_id
 from imgkit.custody.reading import read_opening, read_records
-from imgkit.custody.record import MALFORMED, path_of
+from imgkit.custody.record import MALFORMED, path_fields, path_of
 from imgkit.custody.state import StateFolder
 from imgkit.errors import CustodyError, HostError, MountError, NotPermitted
 from imgkit.examination.attached import files_of_record
 from imgkit.examination.examiner import state_folder, user_of
-from imgkit.examination.knowledge import Origin, image_told
+from imgkit.examination.knowledge import Origin, image_of, image_told
 from imgkit.expose import list_exposures
 from imgkit.expose.kernel_mount import FILESYSTEM, mounted_by
 from imgkit.linux.files import acting_as
@@ -163,3 +164,13 @@ def _origin(record: Record, intent: Record, path: str, case: str) -> _Told:
         image=image_told(data),
         files=tuple(files),
     )
+
+
+def image_served(facts: ExposureFacts | None, origin: Origin) -> Record | None:
+    """`image` of a document; None where neither the process nor a log says what it is."""
+    if facts is not None and facts.path:
+        backing = Backing(facts.path, facts.dev, facts.ino, facts.size, 0, 0, kind="exposed")
+        return image_of(backing, origin) | path_fields(facts.path)
+    if not origin.files:
+        return None
+    return image_of(Backing(path_of(origin.files[0]), 0, 0, 0, 0, 0, kind="exposed"), origin)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from imgkit.attachment import SharedSource, signals_held
 from imgkit.custody.record import path_fields
 from imgkit.errors import CustodyError, ImgkitError
+from imgkit.examination.acts import closing_failed
 from imgkit.examination.attached import Attached, counters, mount_facts
-from imgkit.examination.attaching import bind, closing_failed, open_acts, record_made, take_down_again
+from imgkit.examination.attaching import bind, open_acts, record_made, take_down_again
 from imgkit.examination.cases import identity_in
 from imgkit.examination.evidence import image_document
 from imgkit.examination.inspecting import filesystem_document

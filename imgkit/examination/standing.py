@@ -11,9 +11,8 @@ from imgkit.attachment import Backing, left_over
 from imgkit.custody.record import path_of
 from imgkit.errors import NotPermitted
 from imgkit.examination.attached import attachment_document, counted_before
-from imgkit.examination.exposures import KnownExposures
+from imgkit.examination.exposures import KnownExposures, image_served
 from imgkit.examination.knowledge import KnownLogs, as_recorded, filesystem_of, image_of
-from imgkit.examination.unexposing import image_served
 from imgkit.linux import sysblock
 from imgkit.linux.process import effective_uid, is_running
 from imgkit.mounting import mounts_of

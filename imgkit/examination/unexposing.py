@@ -8,13 +8,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from imgkit import expose
-from imgkit.attachment import Backing, files_changed, signals_held
+from imgkit.attachment import files_changed, signals_held
 from imgkit.custody.record import MALFORMED, path_fields, path_of
 from imgkit.errors import ImgkitError
 from imgkit.examination.attached import files_of_record
 from imgkit.examination.exposing import exposure_facts, taken_away
-from imgkit.examination.exposures import KnownExposures, owner_of, resolved
-from imgkit.examination.knowledge import KnownLogs, Origin, image_of
+from imgkit.examination.exposures import KnownExposures, image_served, owner_of, resolved
+from imgkit.examination.knowledge import KnownLogs, Origin
 from imgkit.examination.recorder import Recorder, records_of
 from imgkit.examination.takedown import Ending, ending_document
 from imgkit.linux.files import acting_as
@@ -131,13 +131,3 @@ def document_of(item: TakenAway) -> Record:
         "unexposed": item.error is None,
     }
     return document | ending_document(item, records_of(item.log or "", item.lines))
-
-
-def image_served(facts: ExposureFacts | None, origin: Origin) -> Record | None:
-    """`image` of a document; None where neither the process nor a log says what it is."""
-    if facts is not None and facts.path:
-        backing = Backing(facts.path, facts.dev, facts.ino, facts.size, 0, 0, kind="exposed")
-        return image_of(backing, origin) | path_fields(facts.path)
-    if not origin.files:
-        return None
-    return image_of(Backing(path_of(origin.files[0]), 0, 0, 0, 0, 0, kind="exposed"), origin)
