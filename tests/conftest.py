@@ -75,28 +75,28 @@ def signals_left_as_found() -> Iterator[None]:
     assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & {signal.SIGINT, signal.SIGTERM}
 
 
-def held_files() -> set[tuple[int, str]]:
-    """Descriptor and path, of every regular file or block device this process holds."""
-    found = set()
+def held_files() -> dict[tuple[int, int, int], str]:
+    """Descriptor, device and inode -> path, of every regular file or block device this process holds."""
+    found = {}
     for entry in os.scandir("/proc/self/fd"):
         try:
-            target = os.readlink(entry.path)
+            target, about = os.readlink(entry.path), os.stat(entry.path)
         except OSError:
             continue  # the one that lists the folder
         if target.startswith("/") and not target.startswith(("/dev/null", "/proc/")):
-            found.add((int(entry.name), target))
+            found[int(entry.name), about.st_dev, about.st_ino] = target
     return found
 
 
 @pytest.fixture(autouse=True)
 def files_left_as_found() -> Iterator[None]:
     """No test leaves evidence open, one that was refused neither."""
-    before = held_files()
+    before = held_files().keys()
     yield
-    if held_files() - before:
+    if held_files().keys() - before:
         gc.collect()  # what a test forgot in a cycle is not what the product forgot
-    left = held_files() - before
-    for descriptor, _ in left:
+    left = {key: path for key, path in held_files().items() if key not in before}
+    for descriptor, _device, _inode in left:
         os.close(descriptor)  # this test is to blame, not the next ones
     assert not left
 

@@ -648,15 +648,23 @@ def test_a_head_that_cannot_be_remembered_stops_an_intent_and_no_outcome(
 def test_signals_do_not_matter_to_a_lock(office: Office) -> None:
     """The lock dies with its process: a killed holder blocks nobody."""
     office.create()
+    held, says = os.pipe()
     pid = os.fork()
     if pid == 0:
+        try:
+            append.lock(append.open_log(str(office.log_file), "x"), str(office.log_file))
+            os.write(says, b"held")
+            signal.pause()
+        finally:
+            os._exit(1)
+    os.close(says)
+    try:
+        assert os.read(held, 4) == b"held"
         fd = append.open_log(str(office.log_file), "x")
-        append.lock(fd, str(office.log_file))
-        signal.pause()
-    with contextlib.suppress(CustodyError):
-        fd = append.open_log(str(office.log_file), "x")
-        append.lock(fd, str(office.log_file), seconds=0.3)
-        os.close(fd)
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
+        with contextlib.closing(os.fdopen(fd)), pytest.raises(CustodyError, match=f"locked by .*{pid}"):
+            append.lock(fd, str(office.log_file), seconds=0.1)
+    finally:
+        os.close(held)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
     assert office.open().event("note.added", NOTE) == 2
