@@ -51,7 +51,7 @@ class SegmentFiles:
                 self.atime_may_change |= file.atime_may_change
                 segments.append(file.segment)
                 self._close_idle(self._most)
-        except BaseException:
+        except BaseException:  # whatever it is, a signal too: raised again once nothing stays open
             self.close()
             raise
         self.segments = tuple(segments)

@@ -29,7 +29,7 @@ class SplitRawImage(Image):
         self.segments = self._files.segments
         try:
             _refuse_odd_sizes(self.segments)
-        except BaseException:
+        except BaseException:  # whatever it is, a signal too: raised again once nothing stays open
             self._files.close()
             raise
         self._starts = [0]

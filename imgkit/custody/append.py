@@ -189,7 +189,7 @@ class Appender:
             aside = enclosures.put_aside(os.path.dirname(self.path), kept)
         try:
             self._write_once(fd, line if tail.closed else b"\n" + line, tail.length)
-        except BaseException:
+        except BaseException:  # whatever it is, a signal too: raised again once nothing stays behind
             enclosures.discard(aside)
             raise
         with self._told("sync"):
@@ -314,7 +314,7 @@ def open_log(path: str, log: str) -> int:
                 f"custody log {path!r} is no regular file with one name ({found.st_nlink} names)",
                 hint="a second hard link lets others write to it unseen: remove that link",
             )
-    except BaseException:
+    except BaseException:  # whatever it is, a signal too: raised again once nothing stays open
         os.close(fd)
         raise
     return fd

@@ -103,7 +103,7 @@ def write_bag(
                 _name(temp, path)
                 made = path
                 sync_folder(around)
-        except BaseException:
+        except BaseException:  # whatever it is, a signal too: raised again once nothing stays behind
             with acting_as(identity), contextlib.suppress(OSError):  # the first error is the one to tell
                 shutil.rmtree(made)
             raise

@@ -53,7 +53,7 @@ def put_aside(folder: str, name: str, body: bytes, signature: bytes | None) -> l
                 aside.append(one)
                 write_aside(one.temp, (files[end],), like)
         sync_folder(place)
-    except BaseException:
+    except BaseException:  # whatever it is, a signal too: raised again once nothing stays behind
         discard(aside)
         raise
     return aside
@@ -76,7 +76,7 @@ def put_one_aside(folder: str, place: str, name: str, data: bytes) -> Aside:
     try:
         write_aside(one.temp, (data,), os.stat(folder))
         sync_folder(inside)
-    except BaseException:
+    except BaseException:  # whatever it is, a signal too: raised again once nothing stays behind
         discard([one])
         raise
     return one

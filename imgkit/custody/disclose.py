@@ -238,7 +238,7 @@ def write_disclosure(disclosure: Disclosure, folder: str) -> list[str]:
         try:
             os.mkdir(os.path.join(folder, CHECKPOINTS))
             return [_write(os.path.join(folder, name), data) for name, data in files.items()]
-        except BaseException:
+        except BaseException:  # whatever it is, a signal too: raised again once nothing stays behind
             shutil.rmtree(folder, ignore_errors=True)
             raise
 

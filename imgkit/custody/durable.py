@@ -144,7 +144,7 @@ def replace_file(path: str, data: bytes, *, mode: int = 0o600, sync: bool = Fals
     try:
         _fill(fd, (data,), None, mode)
         os.rename(temp, path)
-    except BaseException:
+    except BaseException:  # whatever it is, a signal too: raised again once nothing stays behind
         _remove(temp)
         raise
     if sync:
@@ -164,7 +164,7 @@ def create_file(path: str, data: bytes, *, like: os.stat_result, mode: int, temp
     try:
         _fill(fd, (data,), like, mode)
         name_new_file(temp, path)
-    except BaseException:
+    except BaseException:  # whatever it is, a signal too: raised again once nothing stays behind
         _remove(temp)
         raise
     sync_folder(folder)
@@ -199,7 +199,7 @@ def _copy_exclusively(temp: str, path: str) -> None:
     fd = os.open(path, NEW_FILE, stat.S_IMODE(source.st_mode))
     try:
         _fill(fd, (data,), source, stat.S_IMODE(source.st_mode))
-    except BaseException:
+    except BaseException:  # whatever it is, a signal too: raised again once nothing stays behind
         _remove(path)
         raise
 

@@ -261,7 +261,7 @@ def write_aside(path: str, blocks: Iterable[bytes], like: os.stat_result) -> Non
 def _removed_on_failure(path: str) -> Iterator[None]:
     try:
         yield
-    except BaseException:
+    except BaseException:  # whatever it is, a signal too: raised again once nothing stays behind
         with contextlib.suppress(OSError):  # the first error is the one to tell
             os.unlink(path)
         raise

@@ -242,7 +242,7 @@ def _locked_file(path: str) -> int:
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)  # nobody holds it but another run's look, for microseconds
-    except BaseException:
+    except BaseException:  # whatever it is, a signal too: raised again once nothing stays open
         os.close(fd)
         raise
     return fd

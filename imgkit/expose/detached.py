@@ -97,7 +97,7 @@ def expose_detached(
             facts = _facts(server, image, name, fd)
             server.seen(facts.dev)
             server.keep()
-        except BaseException:
+        except BaseException:  # whatever it is, a signal too: raised again once nothing stays open
             _close(fd)
             raise
     return Exposure(facts, fd)

@@ -70,7 +70,7 @@ def _shown(server: Server, image: Image, place: int, path: str, name: str) -> Ex
         facts = _facts(server, image, path, name, dev)
         server.seen(facts.dev)
         server.keep()
-    except BaseException:
+    except BaseException:  # whatever it is, a signal too: raised again once nothing stays behind
         _take_down(path)
         raise
     return facts
@@ -102,7 +102,7 @@ def _opened_directory(directory: str, identity: Identity | None) -> int:
     except OSError as error:
         os.close(fd)
         raise MountError(f"cannot expose an image at {path}: {error.strerror}", hint=_HINT) from error
-    except BaseException:
+    except BaseException:  # whatever it is, a signal too: raised again once nothing stays open
         os.close(fd)
         raise
     return fd

@@ -91,7 +91,7 @@ class Server:
         try:
             self.pid = self._spawn(theirs.fileno())
             self.started = process.start_time(self.pid)
-        except BaseException:
+        except BaseException:  # whatever it is, a signal too: raised again once nothing stays open
             self._channel.close()
             os.close(self._errors)
             raise

@@ -102,7 +102,7 @@ def open_regular(
         if not stat.S_ISREG(mode):
             raise OSError(errno.EINVAL, "it is no regular file", os.fspath(path))
         return BufferedReader(FileIO(fd), buffering)
-    except BaseException:
+    except BaseException:  # whatever it is, a signal too: raised again once nothing stays open
         os.close(fd)
         raise
 

@@ -71,7 +71,7 @@ def place_for_mount(directory: str, identity: Identity | None) -> Iterator[Place
                 yield Place(fd, resolved, tuple(made))
         finally:
             os.close(fd)
-    except BaseException:
+    except BaseException:  # whatever it is, a signal too: raised again once nothing stays behind
         with acting_as(actor):
             _remove(made)
         raise

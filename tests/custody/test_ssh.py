@@ -511,7 +511,8 @@ def test_a_short_rsa_key_neither_signs_nor_counts(desk: Desk) -> None:
 
 def test_a_security_key_counts(desk: Desk) -> None:
     """Signed as the token does it (PROTOCOL.u2f): there is none in this machine."""
-    ed25519 = pytest.importorskip("cryptography.hazmat.primitives.asymmetric.ed25519")
+    from cryptography.hazmat.primitives.asymmetric import ed25519
+
     secret = ed25519.Ed25519PrivateKey.from_private_bytes(b"\x07" * 32)
     point = secret.public_key().public_bytes_raw()
     kind, application, touched = "sk-ssh-ed25519@openssh.com", "ssh:", b"\x01" + (7).to_bytes(4)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -397,7 +396,6 @@ def test_mounted_while_attached(table: Table) -> None:
     assert place.is_dir()
 
 
-@pytest.mark.skipif(shutil.which("sha256sum") is None, reason="needs coreutils")
 def test_the_log_by_stock_tools(table: Table) -> None:
     imgkit = table.bench
     imgkit("attach", table.disk, "-p", "1").ended(0)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.conftest import need
 from tests.reports import forged
 from tests.reports.forged import made
 
@@ -40,10 +41,7 @@ frame.srcdoc = document.getElementById("page").textContent;
 @pytest.fixture(scope="module", autouse=True)
 def tools() -> None:
     missing = [name for name in TOOLS if shutil.which(name) is None]
-    if missing and "CI" in os.environ:
-        pytest.fail(f"not installed: {missing}")
-    if missing:
-        pytest.skip(f"not installed: {missing}")
+    need(not missing, f"not installed: {missing}")
 
 
 def chromium(folder: Path, *words: str) -> str:

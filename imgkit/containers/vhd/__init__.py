@@ -67,7 +67,7 @@ def _open_dynamic(file: EvidenceFile, footer: Footer, open_parent: OpenParent) -
             "chain": chain_of(parent, identifier),
             "atime_may_change": file.atime_may_change or bool(parent.metadata.get("atime_may_change")),
         }
-    except BaseException:
+    except BaseException:  # whatever it is, a signal too: raised again once nothing stays open
         parent.close()
         raise
     return image

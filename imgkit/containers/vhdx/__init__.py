@@ -31,7 +31,7 @@ def open_container(file: EvidenceFile, *, sector_size: int | None, open_parent: 
     try:
         image = VhdxImage(file, structure, metadata, parent)
         image.metadata = _metadata(file, structure, metadata, image, parent)
-    except BaseException:
+    except BaseException:  # whatever it is, a signal too: raised again once nothing stays open
         if parent is not None:
             parent.close()
         raise

@@ -64,7 +64,7 @@ def open_container(file: EvidenceFile, *, sector_size: int | None, open_parent: 
                 "chain": chain,
             },
         )
-    except BaseException:
+    except BaseException:  # whatever it is, a signal too: raised again once nothing stays open
         files.close()
         if parent is not None:
             parent.close()

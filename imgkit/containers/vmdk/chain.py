@@ -35,7 +35,7 @@ def open_parent_of(
     parent = open_parent(_find(path, descriptor.parent_name))
     try:
         _check(path, descriptor, parent)
-    except BaseException:
+    except BaseException:  # whatever it is, a signal too: raised again once nothing stays open
         parent.close()
         raise
     fact = {
